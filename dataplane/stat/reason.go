@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stat
+
+// Reason says why a frame, packet or request was dropped. Every drop counts
+// exactly one reason. The zero value means "not dropped".
+type Reason uint8
+
+// The reasons, in the order of the packet path.
+const (
+	Accepted Reason = iota
+
+	// Underlay, inbound.
+	DropOuterTruncated // the datagram was longer than the receive buffer
+	DropUnknownVTEP    // the source is not a configured VTEP of that network
+	DropVXLANShort     // shorter than VXLAN and inner Ethernet headers
+	DropVXLANFlags     // the I flag is clear, RFC 7348 section 5
+	DropUnknownVNI     // no network has this VNI
+	DropInnerShort     // inner Ethernet frame cut short
+	DropInnerMAC       // inner source MAC is a group address or one of ours
+	DropNotForUs       // inner destination MAC belongs to nobody here
+	DropEtherType      // inner EtherType is none of IPv4, IPv6, ARP
+	DropHandoverFull   // the ring to the container's worker is full
+	DropContainerGone  // the container was removed or is restarting
+
+	// Neighbours.
+	DropARPInvalid     // malformed or forged ARP
+	DropNDInvalid      // malformed or forged neighbour discovery (hop limit, checksum, options)
+	DropNeighFailed    // the neighbour did not answer
+	DropNeighQueue     // too many packets wait for this neighbour
+	DropNeighTableFull // no room for one more neighbour
+
+	// Container, inbound.
+	DropIPShort          // IP header cut short or length fields disagree
+	DropIPVersion        // version nibble does not match the EtherType
+	DropIPChecksum       // IPv4 header checksum
+	DropIPNotLocal       // destination address is not the container's
+	DropL4Checksum       // TCP, UDP or ICMP checksum
+	DropL4Short          // transport header cut short
+	DropICMPForged       // an ICMP error that matches no live connection
+	DropICMPMTU          // an ICMP error with an MTU below the protocol's minimum
+	DropFragmentLimit    // the container holds too many fragment bytes
+	DropHalfOpenLimit    // the container holds too many half-open connections
+	DropConnectionLimit  // the container holds too many connections
+	DropBufferLimit      // the container holds too many buffered bytes
+	DropStackPanic       // the stack panicked on this packet and was discarded
+	DropProtocolDisabled // the container has no use for this protocol
+
+	// Outbound.
+	DropNoRoute       // destination outside the container's networks
+	DropTooBig        // larger than the network's MTU
+	DropTxQueue       // the container's transmit queue is full
+	DropUnderlayFull  // the underlay did not take the frame
+	DropUnderlayMTU   // the underlay says the frame is too big (EMSGSIZE)
+	DropUnderlayError // the underlay refused the frame for another reason
+	DropNoVTEP        // the network has no VTEP to send this to
+	DropFaultInjected // a test's fault injector took the frame
+
+	// Learning.
+	DropLearnLimit // too many learned addresses, or learned too fast
+
+	// Control.
+	DropControlMalformed // a control message that is no request
+	DropControlRefused   // a request by someone who may not make it
+	DropControlGarbage   // bytes on the control socket before it attached
+
+	NumReasons
+)
+
+var reasonNames = [NumReasons]string{
+	Accepted:             "accepted",
+	DropOuterTruncated:   "outer_truncated",
+	DropUnknownVTEP:      "unknown_vtep",
+	DropVXLANShort:       "vxlan_short",
+	DropVXLANFlags:       "vxlan_flags",
+	DropUnknownVNI:       "unknown_vni",
+	DropInnerShort:       "inner_short",
+	DropInnerMAC:         "inner_mac",
+	DropNotForUs:         "not_for_us",
+	DropEtherType:        "ether_type",
+	DropHandoverFull:     "handover_full",
+	DropContainerGone:    "container_gone",
+	DropARPInvalid:       "arp_invalid",
+	DropNDInvalid:        "nd_invalid",
+	DropNeighFailed:      "neigh_failed",
+	DropNeighQueue:       "neigh_queue",
+	DropNeighTableFull:   "neigh_table_full",
+	DropIPShort:          "ip_short",
+	DropIPVersion:        "ip_version",
+	DropIPChecksum:       "ip_checksum",
+	DropIPNotLocal:       "ip_not_local",
+	DropL4Checksum:       "l4_checksum",
+	DropL4Short:          "l4_short",
+	DropICMPForged:       "icmp_forged",
+	DropICMPMTU:          "icmp_mtu",
+	DropFragmentLimit:    "fragment_limit",
+	DropHalfOpenLimit:    "half_open_limit",
+	DropConnectionLimit:  "connection_limit",
+	DropBufferLimit:      "buffer_limit",
+	DropStackPanic:       "stack_panic",
+	DropProtocolDisabled: "protocol_disabled",
+	DropNoRoute:          "no_route",
+	DropTooBig:           "too_big",
+	DropTxQueue:          "tx_queue",
+	DropUnderlayFull:     "underlay_full",
+	DropUnderlayMTU:      "underlay_mtu",
+	DropUnderlayError:    "underlay_error",
+	DropNoVTEP:           "no_vtep",
+	DropFaultInjected:    "fault_injected",
+	DropLearnLimit:       "learn_limit",
+	DropControlMalformed: "control_malformed",
+	DropControlRefused:   "control_refused",
+	DropControlGarbage:   "control_garbage",
+}
+
+// String returns the name under which the reason is counted.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}

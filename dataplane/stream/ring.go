@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Cursors are the two shared words of a ring, each on a cache line of its own.
+// They run freely modulo 2^32; tail-head is the number of bytes in the ring.
+type Cursors struct {
+	tail atomic.Uint32 // written by the producer, published with release
+	_    [60]byte
+	head atomic.Uint32 // written by the consumer, published with release
+	_    [60]byte
+}
+
+// MaxRing is the largest ring in bytes.
+const MaxRing = 1 << 30
+
+// Ring is one end, or in pump mode both ends, of a single-producer,
+// single-consumer byte ring. The producer calls Reserve, Publish and Room, the
+// consumer Peek, Release and Len.
+//
+// Each end keeps its own cursor here, in private memory, and only publishes it
+// to the shared word: a hostile peer can lie about its own cursor and about
+// nothing else. A lie is noticed (Broken) and never acted upon.
+type Ring struct {
+	buf  []byte // len is a power of two, or 0 while detached
+	cur  *Cursors
+	priv Cursors // backs cur unless the words are shared
+
+	tail uint32 // producer's own cursor
+	head uint32 // consumer's own cursor
+	bad  bool
+}
+
+// Init makes r a private ring without memory: empty, with no room, until
+// Attach.
+func (r *Ring) Init() {
+	*r = Ring{}
+	r.cur = &r.priv
+}
+
+// InitShared makes r an end of a ring whose words and bytes are shared. The
+// words must be valid for the life of r. Len of buf must be a power of two.
+func (r *Ring) InitShared(cur *Cursors, buf []byte) {
+	*r = Ring{}
+	r.cur = cur
+	r.tail, r.head = cur.tail.Load(), cur.head.Load()
+	r.Attach(buf)
+	r.check(r.tail - r.head)
+}
+
+// Attach gives an empty ring its memory. It panics if the ring holds bytes or
+// the size is not a power of two up to MaxRing.
+func (r *Ring) Attach(buf []byte) {
+	if n := len(buf); n == 0 || n&(n-1) != 0 || n > MaxRing {
+		panic(fmt.Sprintf("stream: ring of %d bytes (want a power of two up to %d)", n, MaxRing))
+	}
+	if len(r.buf) != 0 && r.tail != r.head {
+		panic("stream: attach to a ring that holds bytes")
+	}
+	r.buf = buf
+}
+
+// Detach takes the memory back from an empty private ring; it returns nil if
+// the ring holds bytes or has no memory.
+func (r *Ring) Detach() []byte {
+	if r.tail != r.head {
+		return nil
+	}
+	b := r.buf
+	r.buf = nil
+	return b
+}
+
+// Discard empties a private ring and takes its memory back.
+func (r *Ring) Discard() []byte {
+	r.head = r.tail
+	r.cur.head.Store(r.head)
+	return r.Detach()
+}
+
+// Attached reports whether the ring has memory.
+func (r *Ring) Attached() bool { return len(r.buf) != 0 }
+
+// Cap returns the ring's size in bytes.
+func (r *Ring) Cap() int { return len(r.buf) }
+
+// Broken reports whether the peer published a cursor that cannot be true. Such
+// a ring has no room and no bytes any more; its socket is to be killed.
+func (r *Ring) Broken() bool { return r.bad }
+
+// check validates a distance between the two cursors.
+func (r *Ring) check(n uint32) uint32 {
+	if n > uint32(len(r.buf)) {
+		r.bad = true
+	}
+	if r.bad {
+		return 0
+	}
+	return n
+}
+
+// Room returns how many bytes the producer may write.
+func (r *Ring) Room() int {
+	used := r.tail - r.cur.head.Load()
+	if r.check(used); r.bad {
+		return 0
+	}
+	return len(r.buf) - int(used)
+}
+
+// Reserve returns the free space, in two pieces where it wraps.
+func (r *Ring) Reserve() (first, second []byte) {
+	return r.spans(r.tail, r.Room())
+}
+
+// Publish makes n bytes written to the reserved space visible to the consumer.
+// It panics if n exceeds the room: that is our own broken invariant.
+func (r *Ring) Publish(n int) {
+	if n > r.Room() {
+		panic(fmt.Sprintf("stream: publish %d of %d reserved", n, r.Room()))
+	}
+	r.tail += uint32(n)
+	r.cur.tail.Store(r.tail)
+}
+
+// Len returns how many bytes the consumer may read.
+func (r *Ring) Len() int { return int(r.check(r.cur.tail.Load() - r.head)) }
+
+// Peek returns the bytes in the ring, in two pieces where they wrap.
+func (r *Ring) Peek() (first, second []byte) {
+	return r.spans(r.head, r.Len())
+}
+
+// Release gives n peeked bytes back to the producer. It panics if n exceeds
+// what the ring holds.
+func (r *Ring) Release(n int) {
+	if n > r.Len() {
+		panic(fmt.Sprintf("stream: release %d of %d peeked", n, r.Len()))
+	}
+	r.head += uint32(n)
+	r.cur.head.Store(r.head)
+}
+
+func (r *Ring) spans(at uint32, n int) (first, second []byte) {
+	if n == 0 {
+		return nil, nil
+	}
+	i := int(at) & (len(r.buf) - 1)
+	if end := i + n; end > len(r.buf) {
+		return r.buf[i:], r.buf[:end-len(r.buf)]
+	}
+	return r.buf[i : i+n], nil
+}

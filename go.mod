@@ -1,0 +1,3 @@
+module netcon
+
+go 1.26.0

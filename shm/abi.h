@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between applications and the dataplane. This file is the
+ * truth: the Go view (abi_types.go) is generated from it, and the shim
+ * (preload/) includes it.
+ *
+ * Attach. A process tree belongs to a container through one connected
+ * AF_UNIX SOCK_SEQPACKET socket, the attach socket. The launcher connects to
+ * the daemon's attach path, sends one struct nc_attach and receives one struct
+ * nc_reply; from then on the socket stands for the container and is inherited
+ * by the whole tree. The environment carries what the shim needs:
+ *
+ *	NETCON_ATTACH	"FD:COOKIE"	number and SO_COOKIE (decimal) of that
+ *					socket; the shim uses FD only while its
+ *					cookie still matches
+ *	NETCON_MISSING	"fail" | "kernel"	what socket() does when the
+ *					daemon is gone: ENETDOWN, or the host's
+ *					stack
+ *
+ * Requests. Many processes share the attach socket, so an answer never comes
+ * back on it. A request is one struct nc_request with SCM_RIGHTS: first the
+ * reply socket (one end of a fresh AF_UNIX SOCK_SEQPACKET pair), then, for
+ * NC_SOCKET, the daemon's end of the new virtual socket. The answer is one
+ * struct nc_reply on the reply socket. If the daemon dies, both read as EOF.
+ *
+ * Virtual sockets. Each virtual TCP socket is one end of an AF_UNIX
+ * SOCK_STREAM pair; its identity is the kernel's SO_COOKIE of the
+ * application's end. Bytes of a connection travel through the pair. A
+ * listener's pair carries one struct nc_accept and one fd (SCM_RIGHTS, the
+ * application's end of the new connection) per accepted connection.
+ *
+ * A connect that does not block: before NC_CONNECT the shim fills its end with
+ * zero bytes until poll says not writable, and tells how many it wrote
+ * (filler). The daemon takes exactly that many bytes from its end when the
+ * connection is established, which makes the application's end writable again.
+ */
+#ifndef NETCON_SHM_ABI_H
+#define NETCON_SHM_ABI_H
+
+#include <linux/types.h>
+
+#define NC_MAGIC	0x6e433031u	/* "nC01": the last two are the version */
+
+#define NC_NAME_MAX	64		/* a container's name with its NUL */
+#define NC_OPT_MAX	256		/* the longest socket option value */
+
+/* Requests. In parentheses: what is used beside cookie. */
+enum nc_op {
+	NC_SOCKET = 1,		/* make a socket (family, fd): ENOBUFS, EMFILE */
+	NC_BIND,		/* bind (addr) */
+	NC_LISTEN,		/* listen (value: backlog) */
+	NC_CONNECT,		/* connect (addr, flags, filler); see above */
+	NC_SHUTDOWN,		/* shutdown (value: SHUT_RD, SHUT_WR, SHUT_RDWR) */
+	NC_GETSOCKNAME,		/* local address; reply.addr */
+	NC_GETPEERNAME,		/* peer's address; reply.addr */
+	NC_GETSOCKOPT,		/* (level, option, optlen: room); reply.opt */
+	NC_SETSOCKOPT,		/* (level, option, optlen, opt) */
+	NC_OP_END
+};
+
+/* nc_request.flags */
+#define NC_F_WAIT	0x1u	/* NC_CONNECT: answer when it is decided */
+
+/*
+ * nc_reply.error beside kernel error numbers. NC_NOT_OURS: the cookie names no
+ * virtual socket of this container, the call is the kernel's.
+ */
+#define NC_NOT_OURS	(-1)
+
+/* An address: family is AF_INET, AF_INET6 or 0 for none. */
+struct nc_addr {
+	__u16 family;
+	__u16 port;		/* network byte order */
+	__u32 flowinfo;		/* network byte order */
+	__u8 ip[16];		/* network byte order; IPv4 in the first four */
+	__u32 scope;
+	__u32 pad;
+};
+
+struct nc_attach {
+	__u32 magic;
+	__u32 pad;
+	char container[NC_NAME_MAX];	/* NUL-terminated; empty: the default one */
+};
+
+struct nc_request {
+	__u32 magic;
+	__u16 op;		/* enum nc_op */
+	__u16 family;		/* AF_INET or AF_INET6 */
+	__u64 cookie;		/* SO_COOKIE of the application's end */
+	__s32 value;
+	__u32 flags;
+	__s32 level;
+	__s32 option;
+	__u32 optlen;
+	__u32 filler;		/* bytes of filler in the pair */
+	struct nc_addr addr;
+	__u8 opt[NC_OPT_MAX];
+};
+
+struct nc_reply {
+	__u32 magic;
+	__s32 error;		/* 0, a kernel error number, or NC_NOT_OURS */
+	__s32 value;
+	__u32 optlen;
+	struct nc_addr addr;
+	__u8 opt[NC_OPT_MAX];
+};
+
+struct nc_accept {
+	__u32 magic;
+	__u32 pad;
+	__u64 cookie;		/* SO_COOKIE of the fd that comes along */
+	struct nc_addr peer;
+	struct nc_addr local;
+};
+
+_Static_assert(sizeof(struct nc_addr) == 32, "nc_addr");
+_Static_assert(sizeof(struct nc_attach) == 72, "nc_attach");
+_Static_assert(sizeof(struct nc_request) == 328, "nc_request");
+_Static_assert(sizeof(struct nc_reply) == 304, "nc_reply");
+_Static_assert(sizeof(struct nc_accept) == 80, "nc_accept");
+
+#endif /* NETCON_SHM_ABI_H */

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build ignore
+
+// Input of cgo -godefs; see generate.go.
+package shm
+
+/*
+#include "abi.h"
+*/
+import "C"
+
+// The contract's constants and records; abi.h says what they mean.
+const (
+	Magic   = C.NC_MAGIC
+	NameMax = C.NC_NAME_MAX
+	OptMax  = C.NC_OPT_MAX
+
+	OpSocket      = C.NC_SOCKET
+	OpBind        = C.NC_BIND
+	OpListen      = C.NC_LISTEN
+	OpConnect     = C.NC_CONNECT
+	OpShutdown    = C.NC_SHUTDOWN
+	OpGetsockname = C.NC_GETSOCKNAME
+	OpGetpeername = C.NC_GETPEERNAME
+	OpGetsockopt  = C.NC_GETSOCKOPT
+	OpSetsockopt  = C.NC_SETSOCKOPT
+	OpEnd         = C.NC_OP_END
+
+	FlagWait = C.NC_F_WAIT
+	NotOurs  = C.NC_NOT_OURS
+
+	SizeofAddr    = C.sizeof_struct_nc_addr
+	SizeofAttach  = C.sizeof_struct_nc_attach
+	SizeofRequest = C.sizeof_struct_nc_request
+	SizeofReply   = C.sizeof_struct_nc_reply
+	SizeofAccept  = C.sizeof_struct_nc_accept
+)
+
+type (
+	Addr    C.struct_nc_addr
+	Attach  C.struct_nc_attach
+	Request C.struct_nc_request
+	Reply   C.struct_nc_reply
+	Accept  C.struct_nc_accept
+)
