@@ -20,4 +20,4 @@
 // Ring mode (shared-memory rings) is not part of the contract yet.
 package shm
 
-//go:generate sh -c "go tool cgo -godefs abi_godefs.go | gofmt > abi_types.go && rm -rf _obj"
+//go:generate sh -c "go tool cgo -godefs abi_godefs.go | gofmt > abi_types.go && rm -rf _obj _cgo_*.o"
