@@ -7,12 +7,17 @@
  * Attach. A process tree belongs to a container through one connected
  * AF_UNIX SOCK_SEQPACKET socket, the attach socket. The launcher connects to
  * the daemon's attach path, sends one struct nc_attach and receives one struct
- * nc_reply; from then on the socket stands for the container and is inherited
- * by the whole tree. The environment carries what the shim needs:
+ * nc_reply (value: enum nc_missing, opt: the container's name); from then on the
+ * socket stands for the container and is inherited by the whole tree. The
+ * environment carries what the shim needs:
  *
  *	NETCON_ATTACH	"FD:COOKIE"	number and SO_COOKIE (decimal) of that
  *					socket; the shim uses FD only while its
  *					cookie still matches
+ *	NETCON_SOCKET	path of the attach socket, and
+ *	NETCON_CONTAINER	name of the container: where the shim attaches again
+ *					when that fd was closed (closefrom) or the
+ *					daemon was restarted
  *	NETCON_MISSING	"fail" | "kernel"	what socket() does when the
  *					daemon is gone: ENETDOWN, or the host's
  *					stack
@@ -44,6 +49,12 @@
 #define NC_NAME_MAX	64		/* a container's name with its NUL */
 #define NC_OPT_MAX	256		/* the longest socket option value */
 
+/* What socket() does when the daemon is gone. */
+enum nc_missing {
+	NC_MISSING_FAIL,	/* ENETDOWN */
+	NC_MISSING_KERNEL	/* the host's stack */
+};
+
 /* Requests. In parentheses: what is used beside cookie. */
 enum nc_op {
 	NC_SOCKET = 1,		/* make a socket (family, fd): ENOBUFS, EMFILE */
@@ -60,6 +71,15 @@ enum nc_op {
 
 /* nc_request.flags */
 #define NC_F_WAIT	0x1u	/* NC_CONNECT: answer when it is decided */
+#define NC_F_PROBE	0x2u	/*
+				 * NC_CONNECT: start nothing, only say whether a
+				 * connect could start now (0), else answer as
+				 * NC_CONNECT would: EALREADY, EISCONN, or the
+				 * pending error of the last attempt, which is
+				 * taken. Asked, with filler 0, where a connect
+				 * was tried before: filler must not get into a
+				 * stream that lives
+				 */
 
 /*
  * nc_reply.error beside kernel error numbers. NC_NOT_OURS: the cookie names no

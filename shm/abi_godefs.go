@@ -16,6 +16,9 @@ const (
 	NameMax = C.NC_NAME_MAX
 	OptMax  = C.NC_OPT_MAX
 
+	MissingFail   = C.NC_MISSING_FAIL
+	MissingKernel = C.NC_MISSING_KERNEL
+
 	OpSocket      = C.NC_SOCKET
 	OpBind        = C.NC_BIND
 	OpListen      = C.NC_LISTEN
@@ -27,8 +30,9 @@ const (
 	OpSetsockopt  = C.NC_SETSOCKOPT
 	OpEnd         = C.NC_OP_END
 
-	FlagWait = C.NC_F_WAIT
-	NotOurs  = C.NC_NOT_OURS
+	FlagWait  = C.NC_F_WAIT
+	FlagProbe = C.NC_F_PROBE
+	NotOurs   = C.NC_NOT_OURS
 
 	SizeofAddr    = C.sizeof_struct_nc_addr
 	SizeofAttach  = C.sizeof_struct_nc_attach

@@ -8,6 +8,9 @@ const (
 	NameMax = 0x40
 	OptMax  = 0x100
 
+	MissingFail   = 0x0
+	MissingKernel = 0x1
+
 	OpSocket      = 0x1
 	OpBind        = 0x2
 	OpListen      = 0x3
@@ -19,8 +22,9 @@ const (
 	OpSetsockopt  = 0x9
 	OpEnd         = 0xa
 
-	FlagWait = 0x1
-	NotOurs  = -0x1
+	FlagWait  = 0x1
+	FlagProbe = 0x2
+	NotOurs   = -0x1
 
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48

@@ -42,7 +42,6 @@ const (
 	ARPTx                         // ARP packets sent
 	NDRx                          // neighbour discovery packets received
 	NDTx                          // neighbour discovery packets sent
-	Learned                       // addresses learned
 	PacketsIn                     // IP packets delivered to the stack
 	PacketsOut                    // IP packets taken from the stack
 	PacketBytesIn                 // their bytes
@@ -67,7 +66,7 @@ const (
 var counterNames = [NumCounters]string{
 	"rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "rx_calls", "tx_calls",
 	"local_packets", "local_bytes", "handovers", "replicated",
-	"arp_rx", "arp_tx", "nd_rx", "nd_tx", "learned",
+	"arp_rx", "arp_tx", "nd_rx", "nd_tx",
 	"packets_in", "packets_out", "packet_bytes_in", "packet_bytes_out",
 	"app_rx_bytes", "app_tx_bytes", "sockets_opened", "sockets_closed",
 	"connects", "accepts", "connect_fails", "resets", "control_calls",

@@ -25,7 +25,9 @@ const MaxRing = 1 << 30
 //
 // Each end keeps its own cursor here, in private memory, and only publishes it
 // to the shared word: a hostile peer can lie about its own cursor and about
-// nothing else. A lie is noticed (Broken) and never acted upon.
+// nothing else. Each end also keeps the peer's cursor as it last read it: a
+// cursor only moves forward, so room once reserved and bytes once peeked stay so
+// whatever the peer writes. A lie is noticed (Broken) and never acted upon.
 type Ring struct {
 	buf  []byte // len is a power of two, or 0 while detached
 	cur  *Cursors
@@ -34,6 +36,9 @@ type Ring struct {
 	tail uint32 // producer's own cursor
 	head uint32 // consumer's own cursor
 	bad  bool
+
+	peerHead uint32 // the consumer's cursor as the producer last read it
+	peerTail uint32 // the producer's cursor as the consumer last read it
 }
 
 // Init makes r a private ring without memory: empty, with no room, until
@@ -50,7 +55,8 @@ func (r *Ring) InitShared(cur *Cursors, buf []byte) {
 	r.cur = cur
 	r.tail, r.head = cur.tail.Load(), cur.head.Load()
 	r.Attach(buf)
-	r.check(r.tail - r.head)
+	r.peerTail, r.peerHead = r.tail, r.head
+	r.bad = r.tail-r.head > uint32(len(buf))
 }
 
 // Attach gives an empty ring its memory. It panics if the ring holds bytes or
@@ -63,6 +69,7 @@ func (r *Ring) Attach(buf []byte) {
 		panic("stream: attach to a ring that holds bytes")
 	}
 	r.buf = buf
+	r.seeEmpty()
 }
 
 // Detach takes the memory back from an empty private ring; it returns nil if
@@ -73,8 +80,13 @@ func (r *Ring) Detach() []byte {
 	}
 	b := r.buf
 	r.buf = nil
+	r.seeEmpty()
 	return b
 }
+
+// seeEmpty forgets what was last read of the cursors: the memory changes size
+// while the ring is empty.
+func (r *Ring) seeEmpty() { r.peerTail, r.peerHead = r.tail, r.head }
 
 // Discard empties a private ring and takes its memory back.
 func (r *Ring) Discard() []byte {
@@ -93,25 +105,23 @@ func (r *Ring) Cap() int { return len(r.buf) }
 // a ring has no room and no bytes any more; its socket is to be killed.
 func (r *Ring) Broken() bool { return r.bad }
 
-// check validates a distance between the two cursors.
-func (r *Ring) check(n uint32) uint32 {
-	if n > uint32(len(r.buf)) {
+// Room returns how many bytes the producer may write.
+func (r *Ring) Room() int {
+	head := r.cur.head.Load()
+	// At most what was in the ring last time: head has not gone back, nor
+	// past our tail.
+	if r.tail-head > r.tail-r.peerHead {
 		r.bad = true
 	}
 	if r.bad {
 		return 0
 	}
-	return n
+	r.peerHead = head
+	return r.room()
 }
 
-// Room returns how many bytes the producer may write.
-func (r *Ring) Room() int {
-	used := r.tail - r.cur.head.Load()
-	if r.check(used); r.bad {
-		return 0
-	}
-	return len(r.buf) - int(used)
-}
+// room is Room as last seen.
+func (r *Ring) room() int { return len(r.buf) - int(r.tail-r.peerHead) }
 
 // Reserve returns the free space, in two pieces where it wraps.
 func (r *Ring) Reserve() (first, second []byte) {
@@ -119,17 +129,32 @@ func (r *Ring) Reserve() (first, second []byte) {
 }
 
 // Publish makes n bytes written to the reserved space visible to the consumer.
-// It panics if n exceeds the room: that is our own broken invariant.
+// It panics if n exceeds the room: that is our own broken invariant. It does
+// nothing to a broken ring.
 func (r *Ring) Publish(n int) {
-	if n > r.Room() {
-		panic(fmt.Sprintf("stream: publish %d of %d reserved", n, r.Room()))
+	if uint(n) > uint(r.room()) && uint(n) > uint(r.Room()) && !r.bad {
+		panic(fmt.Sprintf("stream: publish %d of %d reserved", n, r.room()))
+	}
+	if r.bad {
+		return
 	}
 	r.tail += uint32(n)
 	r.cur.tail.Store(r.tail)
 }
 
 // Len returns how many bytes the consumer may read.
-func (r *Ring) Len() int { return int(r.check(r.cur.tail.Load() - r.head)) }
+func (r *Ring) Len() int {
+	tail := r.cur.tail.Load()
+	// At least what was in the ring last time, at most its size.
+	if n := tail - r.head; n < r.peerTail-r.head || n > uint32(len(r.buf)) {
+		r.bad = true
+	}
+	if r.bad {
+		return 0
+	}
+	r.peerTail = tail
+	return int(tail - r.head)
+}
 
 // Peek returns the bytes in the ring, in two pieces where they wrap.
 func (r *Ring) Peek() (first, second []byte) {
@@ -137,10 +162,13 @@ func (r *Ring) Peek() (first, second []byte) {
 }
 
 // Release gives n peeked bytes back to the producer. It panics if n exceeds
-// what the ring holds.
+// what the ring holds. It does nothing to a broken ring.
 func (r *Ring) Release(n int) {
-	if n > r.Len() {
-		panic(fmt.Sprintf("stream: release %d of %d peeked", n, r.Len()))
+	if uint(n) > uint(r.peerTail-r.head) && uint(n) > uint(r.Len()) && !r.bad {
+		panic(fmt.Sprintf("stream: release %d of %d peeked", n, r.peerTail-r.head))
+	}
+	if r.bad {
+		return
 	}
 	r.head += uint32(n)
 	r.cur.head.Store(r.head)

@@ -37,12 +37,21 @@ func (s Sum) Add(b []byte) Sum {
 		acc += c
 		b = b[8:]
 	}
-	if len(b) > 0 {
-		var tail [8]byte
-		copy(tail[:], b)
-		acc, c = bits.Add64(acc, binary.BigEndian.Uint64(tail[:]), 0)
-		acc += c
+	// What is left, as if zeros followed up to eight bytes.
+	var tail uint64
+	shift := uint(64)
+	if len(b) >= 4 {
+		tail, shift, b = uint64(binary.BigEndian.Uint32(b))<<32, 32, b[4:]
 	}
+	if len(b) >= 2 {
+		shift -= 16
+		tail, b = tail|uint64(binary.BigEndian.Uint16(b))<<shift, b[2:]
+	}
+	if len(b) == 1 {
+		tail |= uint64(b[0]) << (shift - 8)
+	}
+	acc, c = bits.Add64(acc, tail, 0)
+	acc += c
 	return Sum(acc)
 }
 

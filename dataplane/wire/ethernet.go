@@ -34,6 +34,9 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
+// MarshalText returns what String does, for JSON.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // Ethernet is a frame that starts with an Ethernet header.
 //
 //	0        6        12     14

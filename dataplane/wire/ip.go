@@ -157,7 +157,7 @@ func (p IPv6) SetPayloadLen(n int) { binary.BigEndian.PutUint16(p[4:6], uint16(n
 // than the first, the offset is that of the fragment's data.
 func (p IPv6) UpperLayer() (proto uint8, offset int, fragment, ok bool) {
 	proto, offset = p.NextHeader(), IPv6Len
-	for range 8 {
+	for range 9 { // 8 headers, then the upper layer
 		switch proto {
 		case extHopByHop, extRouting, extDestination:
 			if len(p) < offset+8 {

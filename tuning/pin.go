@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tuning reads and changes what stands between a host and speed.
+//
+// So far it pins threads to cores; showing, applying and reverting host
+// settings is not supported yet.
+//
+// # Concurrency
+//
+// PinThread acts on the calling thread only.
+package tuning
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// PinThread locks the calling goroutine to its thread and the thread to one
+// CPU. It is never undone: the goroutine is expected to end with the thread.
+// A CPU that is offline or outside the process's CPU set is an error that names
+// it; the goroutine stays locked to its thread.
+func PinThread(cpu int) error {
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin worker to cpu %d: %w (is it online and in this process's cpu set?)", cpu, err)
+	}
+	return nil
+}
