@@ -133,6 +133,7 @@ type Engine interface {
 	TxReady(h Handle)
 
 	// RxRoom says that room was made in the Rx ring, or memory given to it.
+	// Bytes that waited for it are in the ring when RxRoom returns.
 	RxRoom(h Handle)
 
 	// Shutdown closes halves of a connection. Bytes in the Tx ring are
