@@ -16,6 +16,11 @@
 //
 // Flood means head-end replication: a copy to every VTEP of Replicate.
 //
+// Which VTEP an address is behind is learned from the frames that are accepted:
+// without that, every unicast frame would be replicated to every VTEP. From
+// which VTEPs frames are accepted is a question of its own: from the configured
+// ones only, unless the network learns VTEPs as well (Network.Learn).
+//
 // Learning is the only thing that changes in a Snapshot. Learned addresses are
 // a hash table of chains: readers follow atomic pointers, writers change links
 // under a mutex and leave what they unlink to the garbage collector, so a

@@ -89,9 +89,13 @@ func TestLearnAndMove(t *testing.T) {
 }
 
 func TestLearnNothing(t *testing.T) {
-	off := build(t, nil, blue(false)).Network(7)
-	if r := off.Learn(other, vtepB, 0); r != stat.Accepted || off.Learned() != 0 || off.Lookup(other, 0).Kind != Flood {
-		t.Error("a network that does not learn learned")
+	closed := build(t, nil, blue(false)).Network(7)
+	if r := closed.Learn(other, vtep(1), 0); r != stat.Accepted || closed.Learned() != 0 || closed.Lookup(other, 0).Kind != Flood {
+		t.Error("learned from a VTEP that is not configured")
+	}
+	before := slices.Clone(closed.Replicate())
+	if closed.Learn(other, vtepA, 0); closed.Lookup(other, 0).VTEP != vtepA || !slices.Equal(closed.Replicate(), before) {
+		t.Errorf("from a configured VTEP: %+v, replicates to %v", closed.Lookup(other, 0), closed.Replicate())
 	}
 	n := build(t, nil, blue(true)).Network(7)
 	for name, m := range map[string]wire.MAC{"local": local, "static": remote, "static without a place": nomad,

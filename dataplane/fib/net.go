@@ -51,13 +51,15 @@ type Net struct {
 	accepts map[netip.Addr]struct{}
 	places  map[uint64]Dest // members and static hosts, by key(MAC)
 	static  map[netip.Addr]wire.MAC
-	learned *learned // nil: the network does not learn
+	open    bool            // frames are taken from any VTEP
+	learned *learned
 }
 
 func newNet(c *Network) *Net {
 	n := &Net{
 		vni:     c.VNI,
 		name:    c.Name,
+		open:    c.Learn,
 		members: slices.Clone(c.Members),
 		vteps:   slices.Clone(c.VTEPs),
 		accepts: make(map[netip.Addr]struct{}, len(c.VTEPs)),
@@ -81,13 +83,11 @@ func newNet(c *Network) *Net {
 	for _, m := range c.Members {
 		n.places[key(m.MAC)] = Dest{Kind: Local, Port: m.Port}
 	}
-	if c.Learn {
-		limit := c.LearnMax
-		if limit == 0 {
-			limit = DefaultLearnMax
-		}
-		n.learned = newLearned(limit, n.vteps)
+	limit := c.LearnMax
+	if limit == 0 {
+		limit = DefaultLearnMax
 	}
+	n.learned = newLearned(limit, n.vteps)
 	return n
 }
 
@@ -106,9 +106,9 @@ func (n *Net) Name() string { return n.name }
 func (n *Net) Members() []Member { return n.members }
 
 // Accepts reports whether frames from vtep are taken: it is a configured VTEP,
-// the VTEP of a static host, or any unicast address if the network learns.
+// the VTEP of a static host, or any unicast address if the network learns VTEPs.
 func (n *Net) Accepts(vtep netip.Addr) bool {
-	if n.learned != nil {
+	if n.open {
 		return isPlace(vtep)
 	}
 	_, ok := n.accepts[vtep]
@@ -124,10 +124,8 @@ func (n *Net) Lookup(mac wire.MAC, now time.Duration) Dest {
 	if d, ok := n.places[k]; ok {
 		return d
 	}
-	if n.learned != nil {
-		if e := n.learned.find(k); e != nil && !e.aged(now) {
-			return Dest{Kind: Remote, VTEP: e.vtep}
-		}
+	if e := n.learned.find(k); e != nil && !e.aged(now) {
+		return Dest{Kind: Remote, VTEP: e.vtep}
 	}
 	return Dest{}
 }
@@ -143,29 +141,26 @@ func (n *Net) StaticMAC(ip netip.Addr) (wire.MAC, bool) {
 }
 
 // Replicate returns the VTEPs that get a copy of every flooded frame: the
-// configured ones and those learned from. The slice is shared.
+// configured ones and, if the network learns VTEPs, those learned from. The
+// slice is shared.
 func (n *Net) Replicate() []netip.Addr {
-	if n.learned != nil {
+	if n.open {
 		return *n.learned.flood.Load()
 	}
 	return n.vteps
 }
 
-// Learn notes that mac sent a frame from vtep. It does nothing on a network
-// that does not learn, and for addresses that are not to be learned: group and
-// zero addresses, local members and static hosts. DropLearnLimit says that a
+// Learn notes that mac sent a frame from vtep, which the network accepts. It
+// does nothing for addresses that are not to be learned: group and zero
+// addresses, local members and static hosts. DropLearnLimit says that a
 // new or moved address was not noted; it is no verdict on the frame.
 func (n *Net) Learn(mac wire.MAC, vtep netip.Addr, now time.Duration) stat.Reason {
-	t := n.learned
-	if t == nil {
-		return stat.Accepted
-	}
-	k := key(mac)
+	t, k := n.learned, key(mac)
 	if e := t.find(k); e != nil && e.vtep == vtep {
 		e.refresh(now)
 		return stat.Accepted
 	}
-	if k == 0 || mac.IsGroup() || !isPlace(vtep) {
+	if k == 0 || mac.IsGroup() || !n.Accepts(vtep) {
 		return stat.Accepted
 	}
 	if _, static := n.places[k]; static {
@@ -177,14 +172,11 @@ func (n *Net) Learn(mac wire.MAC, vtep netip.Addr, now time.Duration) stat.Reaso
 // Learned returns how many addresses are held, aged ones that have not yet made
 // room included.
 func (n *Net) Learned() int {
-	if n.learned == nil {
-		return 0
-	}
 	return int(n.learned.count.Load())
 }
 
 // inherit takes over what was learned before, the freshest first, except for
-// addresses that became local or static.
+// addresses that became local or static, or whose VTEP is not accepted any more.
 func (n *Net) inherit(from *learned) {
 	entries, tokens, refilled := from.copy()
 	n.learned.tokens, n.learned.refilled = tokens, refilled
@@ -192,7 +184,7 @@ func (n *Net) inherit(from *learned) {
 		if n.Learned() == n.learned.max {
 			return
 		}
-		if _, static := n.places[e.key]; !static {
+		if _, static := n.places[e.key]; !static && n.Accepts(e.vtep) {
 			n.learned.insert(e.key, e.vtep, e.seen)
 		}
 	}

@@ -35,7 +35,7 @@ type Network struct {
 	VNI      uint32
 	Name     string
 	VTEPs    []netip.Addr // where frames come from and are replicated to
-	Learn    bool         // accept and learn from any VTEP
+	Learn    bool         // frames are accepted from any VTEP, and replicated to it
 	LearnMax int          // learned addresses; 0 means DefaultLearnMax
 	Hosts    []Host
 	Members  []Member
@@ -60,7 +60,7 @@ type Snapshot struct {
 }
 
 // New builds a Snapshot. old may be nil; what its networks learned is carried
-// over to those that still learn.
+// over where it still holds.
 func New(networks []Network, old *Snapshot) (*Snapshot, error) {
 	if err := validate(networks); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func New(networks []Network, old *Snapshot) (*Snapshot, error) {
 	s := &Snapshot{byVNI: make(map[uint32]*Net, len(networks))}
 	for i := range networks {
 		n := newNet(&networks[i])
-		if from := old.Network(n.vni); n.learned != nil && from != nil && from.learned != nil {
+		if from := old.Network(n.vni); from != nil {
 			n.inherit(from.learned)
 		}
 		s.byVNI[n.vni] = n
@@ -99,8 +99,6 @@ func (s *Snapshot) Networks() []*Net {
 // seconds, off the workers.
 func (s *Snapshot) Expire(now time.Duration) {
 	for _, n := range s.Networks() {
-		if n.learned != nil {
-			n.learned.expire(now)
-		}
+		n.learned.expire(now)
 	}
 }
