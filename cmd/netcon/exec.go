@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"netcon/dataplane"
+	"netcon/dataplane/launch"
+)
+
+var execCommand = &command{
+	name: "exec", args: "[-n CONTAINER] [-missing fail|kernel] [--] CMD [ARG ...]",
+	short: "run a program with its network in a container",
+	help: `
+Runs CMD, unmodified, with its TCP sockets in a container of a running daemon.
+CMD and whatever it starts share the container. The exit status is CMD's.
+
+  netcon exec -n web -- nginx -p /srv/web -c nginx.conf
+  netcon exec -n shop -- curl http://10.42.0.10/
+  netcon exec -n web -- bash            a shell inside the container
+
+TCP over IPv4 and IPv6 goes through the container; everything else (UDP, files,
+AF_UNIX) stays with the kernel. Static, Go and set-user-ID programs cannot be
+reached by the preload library and are refused.`,
+	run: runExec,
+}
+
+func runExec(c *call) error {
+	name := c.flags.String("n", "", "the `CONTAINER`; may be left out if the daemon has only one")
+	dir := runtimeDirFlag(c)
+	missing := c.flags.String("missing", "", "what new sockets do when the daemon is gone: `fail` (ENETDOWN) or kernel (the host's stack); default: as the container is configured")
+	if err := c.parse(1, -1); err != nil {
+		return err
+	}
+	switch launch.Missing(*missing) {
+	case "", launch.MissingFail, launch.MissingKernel:
+	default:
+		return fmt.Errorf("%w: -missing %q (want fail or kernel)", errUsage, *missing)
+	}
+	argv := c.flags.Args()
+	path, err := launch.Find(argv[0])
+	if err != nil {
+		return execFailed(c, err, 127)
+	}
+	if err := launch.Inspect(path); err != nil {
+		return execFailed(c, err, 126)
+	}
+	shim, err := launch.Shim()
+	if err != nil {
+		return err
+	}
+	a, err := launch.Attach(dataplane.AttachPath(*dir), *name)
+	if errors.Is(err, launch.ErrNoDaemon) && launch.Missing(*missing) == launch.MissingKernel {
+		fmt.Fprintf(c.stderr, "netcon: %v; running on the host's network\n", err)
+		return launch.Exec(path, argv, os.Environ())
+	}
+	if err != nil {
+		return err
+	}
+	policy := a.Missing
+	if *missing != "" {
+		policy = launch.Missing(*missing)
+	}
+	return launch.Exec(path, argv, a.Environ(os.Environ(), shim, policy))
+}
+
+// execFailed ends with the status a shell would give.
+func execFailed(c *call, err error, status exitStatus) error {
+	fmt.Fprintf(c.stderr, "netcon: %v\n", err)
+	return status
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"netcon/dataplane"
+	"netcon/dataplane/stat"
+)
+
+// runtimeDirFlag says which daemon is meant.
+func runtimeDirFlag(c *call) *string {
+	return c.flags.String("run", dataplane.DefaultRuntimeDir(), "the daemon's runtime `DIR`; default $NETCON_RUN or where netcon up puts it")
+}
+
+// reader is a command that asks the daemon and prints.
+func reader[T any](c *call, ask func(*dataplane.Client) (T, error), print func(w io.Writer, v T)) error {
+	dir := runtimeDirFlag(c)
+	asJSON := c.flags.Bool("json", false, "print JSON")
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	v, err := ask(dataplane.NewClient(*dir))
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return encodeJSON(c.stdout, v)
+	}
+	print(c.stdout, v)
+	return nil
+}
+
+func encodeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+var statusCommand = &command{
+	name: "status", args: "[-json] [-run DIR]", short: "what runs: underlay, networks, containers",
+	help: `
+Shows what the daemon runs.
+
+  netcon status
+  netcon status -json | jq '.containers[].name'`,
+	run: func(c *call) error { return reader(c, (*dataplane.Client).Status, printStatus) },
+}
+
+func printStatus(w io.Writer, s dataplane.Status) {
+	fmt.Fprintf(w, "netcon %s, pid %d, up %s, %s\n", s.Version, s.PID,
+		(time.Duration(s.UptimeSec) * time.Second).String(), s.RuntimeDir)
+	fmt.Fprintf(w, "underlay %s %s, mtu %d, %s\n", s.Underlay.Kind, s.Underlay.Address, s.Underlay.MTU, s.Underlay.Features)
+	for _, x := range s.Workers {
+		cpu := "not pinned"
+		if x.CPU >= 0 {
+			cpu = fmt.Sprintf("cpu %d", x.CPU)
+		}
+		fmt.Fprintf(w, "worker %d (%s): %d containers, %d frames in, %d out\n", x.Index, cpu, x.Containers, x.RxFrames, x.TxFrames)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "\nNETWORK\tVNI\tMTU\tSUBNETS\tVTEPS\tMEMBERS\tLEARNED\n")
+	for _, n := range s.Networks {
+		learned := "off"
+		if n.Learn {
+			learned = fmt.Sprint(n.Learned)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%s\n", n.Name, n.VNI, n.MTU, list(n.Subnets), list(n.VTEPs), n.Members, learned)
+	}
+	fmt.Fprint(t, "\nCONTAINER\tNETWORK\tADDRESSES\tWORKER\tENGINE\tMODE\tSOCKETS\tIN\tOUT\tRESTARTS\n")
+	for _, x := range s.Containers {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%d\n", x.Name, x.Network, list(x.Addresses), x.Worker,
+			x.Engine, x.Mode, x.Sockets, bytes(x.BytesIn), bytes(x.BytesOut), x.Restarts)
+	}
+	_ = t.Flush()
+}
+
+var socketsCommand = &command{
+	name: "sockets", args: "[-json] [-run DIR]", short: "the applications' sockets, like ss",
+	help: `
+Lists the virtual sockets of all containers: state, addresses, bytes waiting,
+which process made each, and how its bytes travel.
+
+  netcon sockets
+  netcon sockets -json | jq '.[] | select(.state == "LISTEN")'`,
+	run: func(c *call) error { return reader(c, (*dataplane.Client).Sockets, printSockets) },
+}
+
+func printSockets(w io.Writer, sockets []dataplane.Socket) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "CONTAINER\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMODE\tIN\tOUT\n")
+	for _, s := range sockets {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Container, s.State, s.RecvQueue, s.SendQueue,
+			s.Local, s.Remote, s.PID, s.Mode, bytes(s.BytesIn), bytes(s.BytesOut))
+	}
+	_ = t.Flush()
+}
+
+var statsCommand = &command{
+	name: "stats", args: "[-json] [-run DIR]", short: "every counter and drop reason",
+	help: `
+Shows every counter that is not zero, and for every dropped frame, packet or
+request the reason.
+
+  netcon stats
+  netcon stats -json | jq .total.drops`,
+	run: func(c *call) error { return reader(c, (*dataplane.Client).Stats, printStats) },
+}
+
+func printStats(w io.Writer, s dataplane.Stats) {
+	printSnapshot(w, "total", s.Total)
+	for i, x := range s.Workers {
+		printSnapshot(w, fmt.Sprintf("worker %d", i), x)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Containers)) {
+		printSnapshot(w, "container "+name, s.Containers[name])
+	}
+	printSnapshot(w, "control", s.Control)
+}
+
+func printSnapshot(w io.Writer, title string, s stat.Snapshot) {
+	fmt.Fprintf(w, "%s\n", title)
+	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
+		fmt.Fprintf(w, "  %-22s %d\n", name, s.Counters[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Drops)) {
+		fmt.Fprintf(w, "  drop %-17s %d\n", name, s.Drops[name])
+	}
+}
+
+func list(s []string) string {
+	if len(s) == 0 {
+		return "-"
+	}
+	return strings.Join(s, ",")
+}
+
+// bytes shortens a count of bytes.
+func bytes(n uint64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	v, i := float64(n)/1024, 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.1f%ciB", v, units[i])
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"netcon/dataplane/config"
+	"netcon/dataplane/fib"
+	"netcon/dataplane/socket"
+	"netcon/dataplane/stat"
+	"netcon/dataplane/stream"
+	"netcon/dataplane/udplink"
+	"netcon/dataplane/vxlan"
+	"netcon/dataplane/worker"
+)
+
+// Bounds that are not worth a knob.
+const (
+	ringBytesPerWorker = 256 << 20       // pump ring memory
+	spareProcs         = 2               // GOMAXPROCS beside the workers: gVisor's goroutines, the collector
+	expireEvery        = 5 * time.Second // learned addresses
+)
+
+// Options are what a configuration file cannot say.
+type Options struct {
+	Log *slog.Logger
+	// WrapUnderlay replaces each worker's underlay by what it returns: the
+	// place of a fault injector. May be nil.
+	WrapUnderlay func(worker int, u stream.Underlay) stream.Underlay
+}
+
+// Dataplane is one daemon.
+type Dataplane struct {
+	log   *slog.Logger
+	start time.Time
+
+	links  []*udplink.Link
+	group  *worker.Group
+	fib    fib.Table
+	attach *socket.Attach
+
+	control     *control
+	controlStat stat.Block // only its shared half is used
+	outerMTU    int
+
+	mu         sync.Mutex // guards what Reload changes
+	cfg        *config.Config
+	containers []*container
+}
+
+// container is a configured container and its place.
+type container struct {
+	config.Container
+	network *config.Network
+	mtu     int
+	shard   *worker.Shard
+}
+
+// Version returns the version this program was built as.
+func Version() string {
+	if bi, ok := debug.ReadBuildInfo(); ok && bi.Main.Version != "" && bi.Main.Version != "(devel)" {
+		return bi.Main.Version
+	}
+	return "devel"
+}
+
+// New takes the sockets and addresses of a configuration and builds its
+// containers. Run starts the work. On an error nothing stays behind.
+func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
+	d := &Dataplane{log: o.Log, start: time.Now(), cfg: cfg}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	runtime.GOMAXPROCS(max(cfg.Daemon.Workers+spareProcs, 2))
+	if err := makeRuntimeDir(cfg.Daemon.RuntimeDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.release()
+		}
+	}()
+	// First of all, because it tells whether another daemon is at work here.
+	if d.attach, err = socket.ListenAttach(cfg.Daemon.AttachPath(), &d.controlStat); err != nil {
+		return nil, err
+	}
+	if err := d.openUnderlay(o); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Containers {
+		if err := d.addContainer(cfg, &cfg.Containers[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.storeFIB(cfg); err != nil {
+		return nil, err
+	}
+	return d, d.listenControl()
+}
+
+// openUnderlay opens the UDP sockets and makes the workers around them.
+func (d *Dataplane) openUnderlay(o Options) error {
+	u, n := &d.cfg.Underlay, d.cfg.Daemon.Workers
+	var remotes []netip.Addr
+	for i := range d.cfg.Networks {
+		remotes = append(remotes, d.cfg.Networks[i].VTEPs...)
+	}
+	d.outerMTU = u.MTU
+	if d.outerMTU == 0 {
+		mtu, unroutable, err := udplink.PathMTU(u.Address, remotes)
+		if err != nil {
+			return err
+		}
+		for _, vtep := range unroutable {
+			d.log.Warn("no route to VTEP now", "vtep", vtep)
+		}
+		d.outerMTU = mtu
+	}
+	// Workers come after the links but own the counters.
+	blocks := make([]*stat.Block, n)
+	for i := range blocks {
+		blocks[i] = &stat.Block{}
+	}
+	links, err := udplink.Open(udplink.Config{
+		Local: netip.AddrPortFrom(u.Address, u.Port), Workers: n, SendSockets: u.SendSockets, Stats: blocks,
+	})
+	if err != nil {
+		return err
+	}
+	d.links = links
+	underlays := make([]stream.Underlay, n)
+	for i, l := range links {
+		underlays[i] = l
+		if o.WrapUnderlay != nil {
+			underlays[i] = o.WrapUnderlay(i, l)
+		}
+	}
+	d.group, err = worker.New(worker.Config{
+		Underlays: underlays, Stats: blocks, CPUs: d.cfg.Daemon.CPUs, FIB: &d.fib, VTEP: u.Address,
+		Idle:      worker.Idle{Busy: d.cfg.Daemon.Idle == config.IdleBusy, Spin: d.cfg.Daemon.Spin},
+		RingBytes: ringBytesPerWorker, Log: d.log,
+	})
+	return err
+}
+
+// release gives back what a failed New took.
+func (d *Dataplane) release() {
+	if d.attach != nil {
+		_ = d.attach.Close()
+	}
+	for _, l := range d.links {
+		_ = l.Close()
+	}
+}
+
+// Run serves until ctx ends, then ends every container in order. It may be
+// called once.
+func (d *Dataplane) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	var done sync.WaitGroup
+	fail := func(err error) {
+		if err != nil {
+			cancel(err)
+		}
+	}
+	done.Go(func() { fail(d.control.serve()) })
+	done.Go(func() { fail(d.attach.Serve(d.admit)) })
+	done.Go(func() { d.expire(ctx) })
+	done.Go(func() {
+		fail(d.group.Run(ctx))
+		cancel(nil)
+	})
+	d.announce()
+	d.log.Info("up", "underlay", d.cfg.Underlay.Kind, "address", netip.AddrPortFrom(d.cfg.Underlay.Address, d.cfg.Underlay.Port),
+		"workers", d.cfg.Daemon.Workers, "networks", len(d.cfg.Networks), "containers", len(d.cfg.Containers),
+		"runtime_dir", d.cfg.Daemon.RuntimeDir)
+	notify(d.log, "READY=1")
+
+	<-ctx.Done()
+	notify(d.log, "STOPPING=1")
+	d.control.close()
+	err := d.attach.Close()
+	done.Wait()
+	for _, l := range d.links {
+		err = errors.Join(err, l.Close())
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return errors.Join(cause, err)
+	}
+	d.log.Info("down")
+	return err
+}
+
+// announce tells the networks where the containers are.
+func (d *Dataplane) announce() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.containers {
+		c.shard.Worker().Do(c.shard.Announce)
+	}
+}
+
+// expire forgets learned addresses that have aged.
+func (d *Dataplane) expire(ctx context.Context) {
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			d.fib.Load().Expire(d.group.Now())
+		}
+	}
+}
+
+// innerMTU returns the largest inner IP packet of a network.
+func (d *Dataplane) innerMTU(n *config.Network) int {
+	mtu := vxlan.InnerMTU(d.outerMTU, d.cfg.Underlay.Address.Is6())
+	if n.MTU != 0 {
+		mtu = min(mtu, n.MTU)
+	}
+	return mtu
+}
+
+// find returns the container of that name; the empty name means the only one.
+func (d *Dataplane) find(name string) *container {
+	if name == "" && len(d.containers) == 1 {
+		return d.containers[0]
+	}
+	if i := slices.IndexFunc(d.containers, func(c *container) bool { return c.Name == name }); i >= 0 {
+		return d.containers[i]
+	}
+	return nil
+}
+
+// DefaultRuntimeDir returns where commands look for the daemon: $NETCON_RUN, or
+// the directory that this user's daemon takes by default, or the system's where
+// this user has none.
+func DefaultRuntimeDir() string {
+	if dir := os.Getenv("NETCON_RUN"); dir != "" {
+		return dir
+	}
+	own := config.DefaultRuntimeDir()
+	if _, err := os.Stat(own); err != nil {
+		if _, err := os.Stat(config.SystemRuntimeDir); err == nil {
+			return config.SystemRuntimeDir
+		}
+	}
+	return own
+}
+
+// makeRuntimeDir makes the directory of the daemon's sockets, and refuses one
+// in which somebody else could put files.
+func makeRuntimeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make runtime directory: %w", err)
+	}
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("look at runtime directory: %w", err)
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("runtime directory %s: not a directory", dir)
+	}
+	if uid := ownerOf(st); uid != os.Getuid() {
+		return fmt.Errorf("runtime directory %s: belongs to user %d, not to us (%d)", dir, uid, os.Getuid())
+	}
+	if st.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("runtime directory %s: writable by others (mode %o; want at most 755)", dir, st.Mode().Perm())
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package launch starts an unmodified program with its network in a container.
+//
+// # Theory of operation
+//
+// Inspect looks at the program's ELF file, through "#!" lines, and says whether
+// the preload library can reach its socket calls. Attach connects to the
+// daemon's attach socket, names the container and gets that connection as the
+// descriptor that stands for the container. Environ adds what the shim needs to
+// the program's environment. Exec then replaces the launcher: there is no
+// process in between, so exit status and signals are the program's own.
+//
+// # Limits
+//
+// A preload library is a convenience, not a boundary.
+//
+// # Not supported
+//
+// Static and Go programs make system calls that no library sees; set-user-ID
+// programs do not load ours. They are refused, never silently left on the
+// kernel's stack.
+package launch

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package launch
+
+import (
+	"bufio"
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxInterpreters bounds a chain of "#!" lines, as the kernel does.
+const maxInterpreters = 5
+
+// ErrRefused says that a program cannot be reached by the preload library.
+var ErrRefused = errors.New("refused")
+
+// Find returns the file that name runs, as execvp would find it.
+func Find(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrDot) {
+		err = nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("exec %s: %w", name, errors.Unwrap(err))
+	}
+	return path, nil
+}
+
+// Inspect returns an error that wraps ErrRefused and says why, if the preload
+// library cannot reach the socket calls of the program at path.
+func Inspect(path string) error {
+	for range maxInterpreters {
+		f, err := os.Open(path)
+		if err != nil {
+			if errors.Is(err, os.ErrPermission) {
+				// Executable but not readable: the loader decides.
+				return nil
+			}
+			return fmt.Errorf("exec %w", err)
+		}
+		next, err := inspectFile(f, path)
+		_ = f.Close()
+		if next == "" {
+			return err
+		}
+		path = next
+	}
+	return fmt.Errorf("exec %s: more than %d interpreters", path, maxInterpreters)
+}
+
+// inspectFile looks at one file; next is the interpreter of a script.
+func inspectFile(f *os.File, path string) (next string, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("exec %w", err)
+	}
+	if !st.Mode().IsRegular() {
+		return "", fmt.Errorf("exec %s: not a regular file", path)
+	}
+	head := make([]byte, 256)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("exec %w", err)
+	}
+	head = head[:n]
+	if bytes.HasPrefix(head, []byte("#!")) {
+		line, _ := bufio.NewReader(bytes.NewReader(head[2:])).ReadString('\n')
+		if words := strings.Fields(line); len(words) > 0 {
+			return words[0], nil
+		}
+		return "", fmt.Errorf("exec %s: empty interpreter line", path)
+	}
+	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+		return "", nil // the kernel will say what it thinks of it
+	}
+	return "", inspectELF(f, path, st.Mode())
+}
+
+func inspectELF(f *os.File, path string, mode os.FileMode) error {
+	if mode&(os.ModeSetuid|os.ModeSetgid) != 0 && os.Geteuid() != 0 {
+		return refused(path, "set-user-ID or set-group-ID programs do not load the preload library")
+	}
+	if n, err := unix.Fgetxattr(int(f.Fd()), "security.capability", nil); err == nil && n > 0 && os.Geteuid() != 0 {
+		return refused(path, "programs with file capabilities do not load the preload library")
+	}
+	e, err := elf.NewFile(f)
+	if err != nil {
+		return fmt.Errorf("exec %s: read ELF file: %w", path, err)
+	}
+	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]
+	if e.Class != elf.ELFCLASS64 || e.Machine != machine {
+		return refused(path, fmt.Sprintf("%s programs do not load the preload library of this host", e.Machine))
+	}
+	dynamic := false
+	for _, p := range e.Progs {
+		dynamic = dynamic || p.Type == elf.PT_INTERP
+	}
+	if !dynamic {
+		return refused(path, "statically linked programs are not supported yet")
+	}
+	if e.Section(".go.buildinfo") != nil || e.Section(".gopclntab") != nil {
+		return refused(path, "Go programs are not supported yet (they make system calls that no library sees)")
+	}
+	return nil
+}
+
+func refused(path, why string) error {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return fmt.Errorf("exec %s: %w: %s", path, ErrRefused, why)
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"errors"
+	"slices"
+
+	"netcon/dataplane/config"
+)
+
+// Reload applies what can be applied of a changed configuration, logs each
+// change, and logs what has to wait for a restart. On an error the rest is still
+// applied.
+func (d *Dataplane) Reload(next *config.Config) error {
+	notify(d.log, reloading())
+	defer notify(d.log, "READY=1")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	applied, waiting := next.Diff(d.cfg)
+	cfg := merge(d.cfg, next)
+	var errs []error
+
+	// Frames stop finding a container before it goes, and start finding a
+	// new one after it came.
+	var gone []*container
+	d.containers = slices.DeleteFunc(d.containers, func(c *container) bool {
+		stays := slices.ContainsFunc(cfg.Containers, func(k config.Container) bool { return k.Name == c.Name })
+		if !stays {
+			gone = append(gone, c)
+		}
+		return !stays
+	})
+	errs = append(errs, d.storeFIB(cfg))
+	for _, c := range gone {
+		errs = append(errs, d.onWorker(c.shard.Worker(), c.shard.Remove))
+	}
+	for i := range cfg.Containers {
+		k := &cfg.Containers[i]
+		if c := d.find(k.Name); c != nil {
+			c.Container, c.network = *k, cfg.Network(k.Network)
+			continue
+		}
+		if err := d.addContainer(cfg, k); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c := d.containers[len(d.containers)-1]
+		errs = append(errs, d.storeFIB(cfg), d.onWorker(c.shard.Worker(), c.shard.Announce))
+	}
+	d.cfg = cfg
+	for _, s := range applied {
+		d.log.Info("reloaded", "change", s)
+	}
+	for _, s := range waiting {
+		d.log.Warn("not reloaded", "needs", s)
+	}
+	if len(applied)+len(waiting) == 0 {
+		d.log.Info("reloaded", "change", "none")
+	}
+	return errors.Join(errs...)
+}
+
+// merge returns the configuration that runs after a reload: next, but for what
+// has to wait, which stays as it was.
+func merge(was, next *config.Config) *config.Config {
+	m := *next
+	m.Daemon, m.Underlay = was.Daemon, was.Underlay
+	m.Networks = slices.Clone(next.Networks)
+	m.Containers = slices.Clone(next.Containers)
+	for i := range m.Containers {
+		k := &m.Containers[i]
+		j := slices.IndexFunc(was.Containers, func(o config.Container) bool { return o.Name == k.Name })
+		if j < 0 {
+			if k.Worker >= was.Daemon.Workers {
+				k.Worker = config.AnyWorker
+			}
+			continue
+		}
+		stays := was.Containers[j]
+		stays.UIDs, stays.Missing = k.UIDs, k.Missing
+		*k = stays
+		// A segment with containers in it stays what they were built from.
+		o := was.Network(stays.Network)
+		if n := m.Network(stays.Network); n != nil {
+			n.VNI, n.Subnets, n.Gateway4, n.Gateway6, n.MTU = o.VNI, o.Subnets, o.Gateway4, o.Gateway6, o.MTU
+		} else {
+			m.Networks = append(m.Networks, *o)
+		}
+	}
+	return &m
+}

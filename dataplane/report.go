@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"netcon/dataplane/socket"
+	"netcon/dataplane/stat"
+)
+
+// Status returns what runs.
+func (d *Dataplane) Status() Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := Status{
+		Version: Version(), PID: os.Getpid(), UptimeSec: time.Since(d.start).Seconds(),
+		RuntimeDir: d.cfg.Daemon.RuntimeDir,
+		Underlay: UnderlayStatus{
+			Kind: d.cfg.Underlay.Kind, MTU: d.outerMTU,
+			Address:  netip.AddrPortFrom(d.cfg.Underlay.Address, d.cfg.Underlay.Port).String(),
+			Features: d.links[0].Features().String(),
+		},
+		Workers: []WorkerStatus{}, Networks: []NetworkStatus{}, Containers: []ContainerStatus{},
+	}
+	members := map[string]int{}
+	on := map[int]int{}
+	for _, c := range d.containers {
+		members[c.Network]++
+		on[c.shard.Worker().Index()]++
+		s.Containers = append(s.Containers, c.status())
+	}
+	for i, w := range d.group.Workers() {
+		b := w.Stat()
+		s.Workers = append(s.Workers, WorkerStatus{
+			Index: i, CPU: w.CPU(), Containers: on[i], RxFrames: b.Get(stat.RxFrames),
+			TxFrames: b.Get(stat.TxFrames), Turns: b.Get(stat.Turns), Sleeps: b.Get(stat.Sleeps),
+		})
+	}
+	snapshot := d.fib.Load()
+	for i := range d.cfg.Networks {
+		n := &d.cfg.Networks[i]
+		x := NetworkStatus{
+			Name: n.Name, VNI: n.VNI, MTU: d.innerMTU(n), Learn: n.Learn,
+			Members: members[n.Name], Subnets: strings(n.Subnets), VTEPs: strings(n.VTEPs),
+		}
+		if f := snapshot.Network(n.VNI); f != nil {
+			x.Learned = f.Learned()
+		}
+		s.Networks = append(s.Networks, x)
+	}
+	return s
+}
+
+func (c *container) status() ContainerStatus {
+	b := c.shard.Stat()
+	s := ContainerStatus{
+		Name: c.Name, Network: c.Network, Addresses: strings(c.Addresses), MAC: c.MAC.String(), MTU: c.mtu,
+		Worker: c.shard.Worker().Index(), Engine: c.Engine, Mode: c.Mode,
+		BytesIn: b.Get(stat.AppRx), BytesOut: b.Get(stat.AppTx), Restarts: b.Get(stat.Restarts),
+		Neighbours: []Neighbour{},
+	}
+	c.shard.Worker().Do(func() {
+		s.Sockets = c.shard.Set().Len()
+		for _, e := range c.shard.Neighbours() {
+			s.Neighbours = append(s.Neighbours, Neighbour{
+				IP: e.IP.String(), MAC: e.MAC.String(), State: e.State, AgeSec: e.Age.Seconds(),
+			})
+		}
+	})
+	return s
+}
+
+// Sockets returns the applications' sockets, by container.
+func (d *Dataplane) Sockets() []Socket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := []Socket{}
+	for _, c := range d.containers {
+		var infos []socket.Info
+		c.shard.Worker().Do(func() { infos = c.shard.Set().Sockets() })
+		for _, i := range infos {
+			all = append(all, Socket{Container: c.Name, Info: i})
+		}
+	}
+	return all
+}
+
+// Stats returns all counters.
+func (d *Dataplane) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := Stats{Workers: []stat.Snapshot{}, Containers: map[string]stat.Snapshot{}, Control: stat.Read(&d.controlStat)}
+	all := []*stat.Block{&d.controlStat}
+	for _, w := range d.group.Workers() {
+		all = append(all, w.Stat())
+		s.Workers = append(s.Workers, stat.Read(w.Stat()))
+	}
+	for _, c := range d.containers {
+		all = append(all, c.shard.Stat())
+		s.Containers[c.Name] = stat.Read(c.shard.Stat())
+	}
+	s.Total = stat.Read(all...)
+	return s
+}
+
+func strings[T interface{ String() string }](values []T) []string {
+	out := slices.Grow([]string{}, len(values))
+	for _, v := range values {
+		out = append(out, v.String())
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"syscall"
+
+	"netcon/dataplane/stat"
+	"netcon/dataplane/stream"
+
+	"golang.org/x/sys/unix"
+)
+
+// lastClose handles the close of the last reference to a virtual socket.
+func (t *Set) lastClose(s *sock) {
+	if s.state != stConnected {
+		t.dropPending(s)
+		t.closeEngine(s)
+		t.finish(s)
+		return
+	}
+	if s.pair.Rx.Len() > 0 && !s.has(fRxDrop) {
+		t.abort(s) // unread bytes: RST, as tcp_close
+		return
+	}
+	// What the application wrote goes out first; its pair is of no more
+	// use.
+	t.closePair(s)
+	s.state = stClosing
+	t.closing(s)
+}
+
+// closing ends a socket once the engine has pulled its last byte.
+func (t *Set) closing(s *sock) {
+	if s.pair.Tx.Len() > 0 {
+		return // until Writable
+	}
+	t.closeEngine(s)
+	t.finish(s)
+}
+
+// abort ends a connection with RST.
+func (t *Set) abort(s *sock) {
+	t.stat.Count(stat.Resets)
+	if s.has(fShut) {
+		t.remember(s)
+	}
+	if s.handle != 0 {
+		t.engine.Abort(s.handle)
+		s.handle = 0
+	}
+	t.drop(s)
+}
+
+// connectFailed ends a connect. A blocking one was answered with the error and
+// may be tried again on the same socket. Otherwise the pair is closed with the
+// filler in it, which the application sees as EPOLLERR|EPOLLHUP, and SO_ERROR
+// is answered from a tombstone.
+func (t *Set) connectFailed(s *sock, err syscall.Errno) {
+	heard := t.wakeWaiters(s, err)
+	if heard && s.skip == 0 {
+		s.errno = t.reopen(s)
+		return
+	}
+	if !heard {
+		s.errno = err
+	}
+	t.closeEngine(s)
+	t.bury(s)
+}
+
+// failed ends a connection that was reset or timed out. Bytes that were
+// received before are delivered first.
+func (t *Set) failed(s *sock, err syscall.Errno) {
+	s.errno = err
+	s.local = t.engine.Local(s.handle)
+	t.closeEngine(s)
+	t.giveBack(s.pair.Tx.Discard())
+	s.state = stFailed
+	t.enqueue(s)
+}
+
+// deliverLast hands over what is left in the Rx ring of a dead connection, then
+// closes the pair: with unread bytes in it where there are some, so that the
+// application sees ECONNRESET.
+func (t *Set) deliverLast(s *sock) {
+	for s.pair.Rx.Len() > 0 && !s.has(fHup) {
+		n, ok := t.writeRx(s)
+		if n == 0 && !ok {
+			if s.has(fRxDrop) {
+				break
+			}
+			return // until EPOLLOUT
+		}
+	}
+	t.bury(s)
+}
+
+// closeEngine ends the engine's socket in order.
+func (t *Set) closeEngine(s *sock) {
+	if s.handle != 0 {
+		if s.local = t.engine.Local(s.handle); s.state == stConnected || s.state == stClosing {
+			s.remote, _ = t.engine.Remote(s.handle)
+		}
+		t.engine.Close(s.handle)
+		s.handle = 0
+	}
+}
+
+// closePair closes our end of the pair.
+func (t *Set) closePair(s *sock) {
+	if s.fd < 0 {
+		return
+	}
+	if s.has(fWatched) {
+		t.cfg.Poller.Remove(int(s.fd), s)
+	}
+	t.closeStream(s.fd)
+	s.fd = -1
+}
+
+// finish ends a socket that its application let go of. A tombstone is left only
+// where a process may still hold it, shut in both directions.
+func (t *Set) finish(s *sock) {
+	if s.has(fShut) {
+		t.bury(s)
+		return
+	}
+	t.drop(s)
+}
+
+// bury leaves a tombstone and frees the socket.
+func (t *Set) bury(s *sock) {
+	t.remember(s)
+	t.drop(s)
+}
+
+func (t *Set) remember(s *sock) {
+	t.tombs.add(tomb{
+		cookie: s.cookie, when: t.nowForAge(), errno: s.errno, family: s.family,
+		local: s.local, remote: s.remote, peer: s.has(fShut) && s.errno == 0,
+	})
+}
+
+// drop frees a socket that has no engine handle any more.
+func (t *Set) drop(s *sock) {
+	t.wakeWaiters(s, unix.ECONNRESET)
+	t.closePair(s)
+	t.takeBuffers(s)
+	delete(t.byCookie, s.cookie)
+	t.stat.Count(stat.SocketsClosed)
+	s.opts = nil
+	t.slab.release(s)
+}
+
+// Close ends every socket with RST and every attach socket: the daemon stops.
+// Applications see EOF or errors.
+func (t *Set) Close() {
+	if t.closed {
+		return
+	}
+	t.slab.each(func(s *sock) {
+		if s.pending != nil {
+			closeFD(s.pending.fd)
+			s.pending = nil
+		}
+		if s.handle != 0 {
+			t.engine.Abort(s.handle)
+			s.handle = 0
+		}
+		t.drop(s)
+	})
+	for a := range t.attached {
+		t.detach(a)
+	}
+	t.dropSpare()
+	t.closed = true
+}
+
+// Restart takes a new engine in the place of one that died, which is not called
+// again. Every virtual socket ends; the attach sockets stay.
+func (t *Set) Restart(e stream.Engine) {
+	t.engine = e
+	t.slab.each(func(s *sock) {
+		if s.pending != nil {
+			closeFD(s.pending.fd)
+			s.pending = nil
+		}
+		s.handle = 0
+		s.errno = unix.ECONNRESET
+		t.stat.Count(stat.Resets)
+		t.bury(s)
+	})
+}
+
+func (t *Set) dropSpare() {
+	if t.spare[0] >= 0 {
+		closeFD(t.spare[0])
+		closeFD(t.spare[1])
+		t.spare = [2]int32{-1, -1}
+	}
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"syscall"
+
+	"netcon/dataplane/stat"
+	"netcon/shm"
+
+	"golang.org/x/sys/unix"
+)
+
+// undelivered is a connection taken from the engine that its listener's pair
+// had no room for.
+type undelivered struct {
+	user uint64 // the connection, as a user value
+	fd   int32  // the application's end
+}
+
+// accept moves connections from the engine's queue to the listener's pair while
+// there is room; then they wait in the engine.
+func (t *Set) accept(s *sock) {
+	if s.has(fHup) {
+		t.lastClose(s)
+		return
+	}
+	for range visitAccepts {
+		if s.pending == nil && !t.takeConnection(s) {
+			return
+		}
+		if !t.deliver(s) {
+			return
+		}
+	}
+	t.enqueue(s)
+}
+
+// takeConnection takes one connection from the engine into s.pending. What it
+// needs is made first, so a connection is never taken in vain.
+func (t *Set) takeConnection(s *sock) bool {
+	if !s.has(fAccept) {
+		return false
+	}
+	if t.spare[0] < 0 {
+		ours, theirs, e := streamPair()
+		if e != 0 { // EMFILE, ENFILE, ENOBUFS, ENOMEM: no fault of the listener
+			t.pause(s)
+			return false
+		}
+		t.spare = [2]int32{ours, theirs}
+		t.noRights = setSockInt(ours, soPassRights, 0) == 0
+	}
+	c := t.slab.alloc()
+	if c == nil {
+		t.pause(s)
+		return false
+	}
+	h, e := t.engine.Accept(s.handle, c.user())
+	if e != 0 {
+		t.slab.release(c)
+		switch e {
+		case unix.ECONNABORTED:
+			t.enqueue(s)
+		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			t.pause(s)
+		default:
+			s.flags &^= fAccept
+		}
+		return false
+	}
+	c.handle = h
+	cookie, _ := cookieOf(t.spare[1])
+	t.register(c, t.spare[0], cookie, s.family)
+	t.widen(c)
+	c.state, c.pid, c.uid, c.opts = stConnected, s.pid, s.uid, s.opts
+	c.flags |= fClaimed | fCanWrite
+	c.remote, _ = t.engine.Remote(h)
+	t.engine.Attach(h, &c.pair)
+	s.pending = &undelivered{user: c.user(), fd: t.spare[1]}
+	t.spare = [2]int32{-1, -1}
+	return true
+}
+
+// deliver puts s.pending on the listener's pair.
+func (t *Set) deliver(s *sock) bool {
+	c := t.slab.lookup(s.pending.user)
+	if c == nil { // died while it waited
+		closeFD(s.pending.fd)
+		s.pending = nil
+		return true
+	}
+	if !s.has(fCanWrite) {
+		return false
+	}
+	rec := shm.Accept{
+		Magic:  shm.Magic,
+		Cookie: c.cookie,
+		Peer:   encodeAddr(c.remote, c.family),
+		Local:  encodeAddr(t.localOf(c), c.family),
+	}
+	switch e := t.sendAccept(s, &rec); e {
+	case 0:
+	case unix.EAGAIN:
+		s.flags &^= fCanWrite
+		return false
+	case unix.ETOOMANYREFS, unix.ENOBUFS, unix.ENOMEM:
+		t.pause(s) // fds in flight, or kernel memory
+		return false
+	default: // the application's end takes nothing any more
+		t.lastClose(s)
+		return false
+	}
+	closeFD(s.pending.fd)
+	s.pending = nil
+	t.stat.Count(stat.Accepts)
+	if !t.watch(c) {
+		t.abort(c)
+		return true
+	}
+	t.enqueue(c) // bytes may have arrived while it waited
+	return true
+}
+
+func (t *Set) sendAccept(s *sock, rec *shm.Accept) syscall.Errno {
+	for {
+		if e := t.msg.sendFD(s.fd, shm.AcceptBytes(rec), s.pending.fd); e != unix.EINTR {
+			return e
+		}
+	}
+}
+
+// dropPending resets a connection that was accepted but not delivered.
+func (t *Set) dropPending(s *sock) {
+	if s.pending == nil {
+		return
+	}
+	closeFD(s.pending.fd)
+	if c := t.slab.lookup(s.pending.user); c != nil {
+		t.abort(c)
+	}
+	s.pending = nil
+}

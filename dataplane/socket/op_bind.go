@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"syscall"
+
+	"netcon/dataplane/stream"
+	"netcon/shm"
+
+	"golang.org/x/sys/unix"
+)
+
+// opBind follows inet_bind and inet6_bind.
+func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
+	a := r.Addr
+	if a.Family == unix.AF_UNSPEC && s.family == stream.IPv4 && [4]byte(a.Ip[:4]) == [4]byte{} {
+		a.Family = unix.AF_INET // compatibility games, as the kernel says
+	}
+	local, e := decodeAddr(&a, s.family)
+	if e != 0 {
+		return e
+	}
+	if s.state != stOpen || s.has(fBound) {
+		return unix.EINVAL
+	}
+	if s.handle == 0 {
+		return unix.ENOBUFS
+	}
+	if local.Addr().Is4In6() && t.v6Only(s) {
+		return unix.EINVAL
+	}
+	if e := t.engine.Bind(s.handle, local); e != 0 {
+		return e
+	}
+	s.flags |= fBound
+	s.local = t.engine.Local(s.handle)
+	return 0
+}
+
+// opListen follows inet_listen; a second listen changes the backlog.
+func (t *Set) opListen(s *sock, r *shm.Request) syscall.Errno {
+	if s.state != stOpen && s.state != stListening {
+		return unix.EINVAL
+	}
+	if s.handle == 0 {
+		return unix.ENOBUFS
+	}
+	// The kernel compares as unsigned: a negative backlog is the maximum.
+	// Zero lets one connection wait.
+	n := int(min(uint32(r.Value), uint32(t.cfg.ListenBacklogMax)))
+	if e := t.engine.Listen(s.handle, max(1, n)); e != 0 {
+		return e
+	}
+	s.state = stListening
+	s.backlog = int32(n)
+	s.flags |= fCanWrite
+	return 0
+}

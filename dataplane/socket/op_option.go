@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"netcon/shm"
+
+	"golang.org/x/sys/unix"
+)
+
+// setting is one option that was set: its row and value.
+type setting struct {
+	row   int32
+	value int32
+}
+
+// opGetsockopt answers with an option's value, cut to the room there is.
+func (t *Set) opGetsockopt(s *sock, r *shm.Request) syscall.Errno {
+	if int32(r.Optlen) < 0 {
+		return unix.EINVAL
+	}
+	row, ok := t.row(s, r)
+	if !ok {
+		return unix.ENOPROTOOPT
+	}
+	o := &optionTable[row]
+	out := t.reply.Opt[:]
+	n, e := 4, syscall.Errno(0)
+	switch {
+	case o.class == none:
+		return o.errno
+	case o.class != own:
+		n, e = getInt(t, s, row, out)
+	case o.get == nil:
+		return unix.ENOPROTOOPT
+	default:
+		n, e = o.get(t, s, row, out)
+	}
+	if e != 0 {
+		return e
+	}
+	room := int(min(r.Optlen, uint32(len(out))))
+	if v := binary.NativeEndian.Uint32(out); o.level == ip4 && n == 4 && 0 < room && room < 4 && v <= 255 {
+		out[0], n = byte(v), 1 // as do_ip_getsockopt: one byte where an int has no room
+	}
+	n = min(n, room)
+	clear(out[n:])
+	t.reply.Optlen = uint32(n)
+	return 0
+}
+
+// opSetsockopt changes an option.
+func (t *Set) opSetsockopt(s *sock, r *shm.Request) syscall.Errno {
+	if int32(r.Optlen) < 0 {
+		return unix.EINVAL
+	}
+	if r.Level == sol && r.Optlen < 4 && r.Option != unix.SO_BINDTODEVICE {
+		return unix.EINVAL // before anything else, as sk_setsockopt
+	}
+	row, ok := t.row(s, r)
+	if !ok {
+		return unix.ENOPROTOOPT
+	}
+	o := &optionTable[row]
+	in := r.Opt[:min(r.Optlen, uint32(len(r.Opt)))]
+	switch {
+	case o.class == none:
+		return o.errno
+	case o.class == own && o.set == nil:
+		return unix.ENOPROTOOPT
+	case o.class == own:
+		return o.set(t, s, row, in)
+	}
+	v, e := intValue(o, in)
+	switch {
+	case e != 0:
+		return e
+	case o.boolean && v != 0:
+		v = 1
+	case !o.boolean && (v < o.min || v > o.max):
+		return unix.EINVAL
+	}
+	if o.fix != nil {
+		v = o.fix(v)
+	}
+	return t.put(s, row, v)
+}
+
+// row finds the option of a request. IPPROTO_IPV6 is no level of an AF_INET
+// socket.
+func (t *Set) row(s *sock, r *shm.Request) (int, bool) {
+	if r.Level == ip6 && afOf(s.family) != unix.AF_INET6 {
+		return 0, false
+	}
+	row, ok := optionIndex[[2]int32{r.Level, r.Option}]
+	return row, ok
+}
+
+// intValue reads an int; options of IP may be one byte.
+func intValue(o *option, in []byte) (int32, syscall.Errno) {
+	switch {
+	case len(in) >= 4:
+		return int32(binary.NativeEndian.Uint32(in)), 0
+	case o.level == ip4 && len(in) > 0:
+		return int32(in[0]), 0
+	}
+	return 0, unix.EINVAL
+}
+
+// put stores an option and tells the engine where it is the engine's. An engine
+// that does not have it is no reason to fail: the option is a hint then.
+func (t *Set) put(s *sock, row int, v int32) syscall.Errno {
+	o := &optionTable[row]
+	if (o.class == engine || o.toEngine) && s.handle != 0 {
+		if e := t.engine.SetOption(s.handle, o.engine, int(v)); e != 0 && e != unix.ENOPROTOOPT {
+			return e
+		}
+	}
+	opts := make([]setting, 0, len(s.opts)+1)
+	for _, x := range s.opts {
+		if int(x.row) != row {
+			opts = append(opts, x)
+		}
+	}
+	s.opts = append(opts, setting{row: int32(row), value: v})
+	return 0
+}
+
+// value returns what was set, else what the engine says, else the default.
+func (t *Set) value(s *sock, row int) int32 {
+	for _, x := range s.opts {
+		if int(x.row) == row {
+			return x.value
+		}
+	}
+	o := &optionTable[row]
+	if (o.class == engine || o.toEngine) && s.handle != 0 {
+		if v, e := t.engine.Option(s.handle, o.engine); e == 0 {
+			return int32(v)
+		}
+	}
+	return o.def
+}
+
+// isSet reports whether an option was set by a request.
+func (s *sock) isSet(row int) bool {
+	for _, x := range s.opts {
+		if int(x.row) == row {
+			return true
+		}
+	}
+	return false
+}
+
+// replayOptions sets on a fresh handle what was set on the old one.
+func (t *Set) replayOptions(s *sock) {
+	for _, x := range s.opts {
+		if o := &optionTable[x.row]; o.class == engine || o.toEngine {
+			_ = t.engine.SetOption(s.handle, o.engine, int(x.value))
+		}
+	}
+}
+
+func (t *Set) v6Only(s *sock) bool { return t.value(s, rowV6Only) != 0 }

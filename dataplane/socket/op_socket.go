@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"syscall"
+
+	"netcon/dataplane/stat"
+	"netcon/dataplane/stream"
+	"netcon/shm"
+
+	"golang.org/x/sys/unix"
+)
+
+// opSocket registers a virtual socket whose daemon's end is fd.
+func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.Errno {
+	f, ok := familyOf(r.Family)
+	if !ok {
+		t.janitor.close(fd)
+		return unix.EAFNOSUPPORT
+	}
+	t.noRights = setSockInt(fd, soPassRights, 0) == 0
+	// A fresh pair is empty, and an SO_COOKIE is never given twice.
+	if r.Cookie == 0 || t.byCookie[r.Cookie] != nil || t.tombs.find(r.Cookie) != nil || queued(fd) > 0 {
+		t.stat.Drop(stat.DropControlMalformed)
+		t.janitor.close(fd)
+		return unix.EINVAL
+	}
+	s := t.slab.alloc()
+	if s == nil {
+		t.closeStream(fd)
+		return unix.EMFILE
+	}
+	h, e := t.engine.Open(f, s.user())
+	if e != 0 {
+		t.closeStream(fd)
+		t.slab.release(s)
+		return e
+	}
+	s.handle = h
+	t.register(s, fd, r.Cookie, f)
+	s.state, s.pid, s.uid = stOpen, pid, uid
+	if !t.watch(s) {
+		t.engine.Close(h)
+		t.drop(s)
+		return unix.ENOBUFS
+	}
+	return 0
+}
+
+// soPassRights is SO_PASSRIGHTS, Linux 6.16: 0 refuses SCM_RIGHTS to a socket.
+const soPassRights = unix.SO_PASSRIGHTS
+
+// register fills in what sockets of every origin have.
+func (t *Set) register(s *sock, fd int32, cookie uint64, f stream.Family) {
+	s.set, s.fd, s.cookie, s.family = t, fd, cookie, f
+	s.born = t.nowForAge()
+	t.byCookie[cookie] = s
+	t.stat.Count(stat.SocketsOpened)
+}
+
+// widen raises what the kernel holds for an application that does not read.
+func (t *Set) widen(s *sock) {
+	if t.cfg.SendBuffer > 0 {
+		_ = setSockInt(s.fd, unix.SO_SNDBUF, int32(t.cfg.SendBuffer))
+	}
+}
+
+// reopen gives a socket a fresh engine handle in the place of one that is of no
+// more use, with its options, and its address if it was bound: Linux lets a
+// socket try again after a connect that failed.
+func (t *Set) reopen(s *sock) syscall.Errno {
+	if s.handle != 0 {
+		t.engine.Close(s.handle)
+	}
+	t.takeBuffers(s)
+	s.pair.Init()
+	s.pair.State = stream.State{}
+	s.handle = 0
+	s.state = stOpen
+	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed
+	h, e := t.engine.Open(s.family, s.user())
+	if e != 0 {
+		return e
+	}
+	s.handle = h
+	t.replayOptions(s)
+	if s.has(fBound) {
+		return t.engine.Bind(h, s.local)
+	}
+	return 0
+}

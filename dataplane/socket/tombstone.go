@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"net/netip"
+	"syscall"
+	"time"
+
+	"netcon/dataplane/stream"
+	"netcon/shm"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxTombs = 1024
+	tombAge  = time.Minute
+)
+
+// tomb is what is remembered of a socket that went while a process may still
+// hold its end of the pair.
+type tomb struct {
+	cookie uint64
+	when   time.Time
+	errno  syscall.Errno // SO_ERROR, until it is read
+	family stream.Family
+	local  netip.AddrPort
+	remote netip.AddrPort
+	peer   bool // getpeername still works: closed, not dead
+}
+
+// graves holds the tombstones; the oldest gives way.
+type graves struct {
+	ring []tomb
+	next int
+	at   map[uint64]int
+}
+
+func (g *graves) init() { g.at = make(map[uint64]int) }
+
+func (g *graves) add(d tomb) {
+	if len(g.ring) < maxTombs {
+		g.at[d.cookie] = len(g.ring)
+		g.ring = append(g.ring, d)
+		return
+	}
+	delete(g.at, g.ring[g.next].cookie)
+	g.ring[g.next] = d
+	g.at[d.cookie] = g.next
+	g.next = (g.next + 1) % maxTombs
+}
+
+func (g *graves) find(cookie uint64) *tomb {
+	if i, ok := g.at[cookie]; ok {
+		return &g.ring[i]
+	}
+	return nil
+}
+
+// answerGone answers a request about a socket that is not there, from its
+// tombstone if it has one.
+func (t *Set) answerGone(replyFD int32, r *shm.Request) {
+	d := t.tombs.find(r.Cookie)
+	if d == nil || t.nowForAge().Sub(d.when) > tombAge {
+		t.answerValue(replyFD, shm.NotOurs)
+		return
+	}
+	e := syscall.Errno(unix.EINVAL)
+	switch r.Op {
+	case shm.OpConnect:
+		if e = d.errno; e == 0 {
+			e = unix.ECONNABORTED
+		}
+		d.errno = 0
+	case shm.OpShutdown:
+		e = unix.ENOTCONN
+	case shm.OpGetsockname:
+		local := d.local
+		if !local.IsValid() {
+			local = unspecified(d.family)
+		}
+		t.reply.Addr = encodeAddr(local, d.family)
+		e = 0
+	case shm.OpGetpeername:
+		e = unix.ENOTCONN
+		if d.peer && d.remote.IsValid() {
+			t.reply.Addr = encodeAddr(d.remote, d.family)
+			e = 0
+		}
+	case shm.OpGetsockopt, shm.OpSetsockopt:
+		s := sock{set: t, fd: -1, state: stFailed, family: d.family, errno: d.errno}
+		if r.Op == shm.OpGetsockopt {
+			e = t.opGetsockopt(&s, r)
+		} else {
+			e = t.opSetsockopt(&s, r)
+		}
+		d.errno = s.errno
+	}
+	t.answer(replyFD, e)
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which descriptors are ours. Each virtual socket carries a mark in its kernel
+ * object: a value of SO_MAX_PACING_RATE, an option every socket stores, any
+ * user may set and an AF_UNIX socket makes no use of. So the mark is shared by
+ * all duplicates of the descriptor and survives fork, exec and SCM_RIGHTS,
+ * costs one system call to read and needs no table. The application cannot
+ * overwrite it by setsockopt: that one goes to the daemon.
+ *
+ * A mark is a hint and not a proof: it decides where a call is sent, never what
+ * the daemon grants, and a program that marks its own sockets fools itself.
+ * Unmarked descriptors (the kernel's sockets, somebody's AF_UNIX sockets, files,
+ * closed numbers) get the native call, and with it the native error.
+ *
+ *	FRESH	from socket(); no connect was tried
+ *	USED	a connect was tried, or it came from accept()
+ *	LISTEN	pair carries struct nc_accept
+ *	SHUT	was a listener
+ */
+#ifndef NETCON_PRELOAD_MARK_H
+#define NETCON_PRELOAD_MARK_H
+
+#include "shim.h"
+
+enum nc_mark {
+	NC_MARK_NONE = 0,
+	NC_MARK_FRESH = 0x6e634d01,
+	NC_MARK_USED,
+	NC_MARK_LISTEN,
+	NC_MARK_SHUT
+};
+
+static inline enum nc_mark nc_mark_get(int fd)
+{
+	uint32_t value = 0;
+	socklen_t len = sizeof value;
+
+	if (nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, &len) < 0)
+		return NC_MARK_NONE;
+	if (value < NC_MARK_FRESH || value > NC_MARK_SHUT)
+		return NC_MARK_NONE;
+	return (enum nc_mark)value;
+}
+
+static inline int nc_mark_set(int fd, enum nc_mark mark)
+{
+	uint32_t value = mark;
+
+	return (int)nc_sys5(__NR_setsockopt, fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, sizeof value);
+}
+
+#endif /* NETCON_PRELOAD_MARK_H */

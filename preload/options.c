@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * getsockopt(2) and setsockopt(2): the daemon's, except what only the real
+ * descriptor can do or say: its time limits, its type, its identity. The pair's
+ * own buffers (SO_SNDBUF, SO_RCVBUF) are not the application's business.
+ */
+#include "mark.h"
+
+NC_EXPORT int getsockopt(int fd, int level, int option, void *value, socklen_t *len);
+NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t len);
+
+/* Same numbers on every architecture we know (asm-generic/socket.h). */
+#define TIMEO_OLD_RECEIVE 20
+#define TIMEO_OLD_SEND 21
+#define TIMEO_NEW_RECEIVE 66
+#define TIMEO_NEW_SEND 67
+
+static int is_native(int level, int option)
+{
+	if (level != SOL_SOCKET)
+		return 0;
+	switch (option) {
+	case TIMEO_OLD_RECEIVE:
+	case TIMEO_OLD_SEND:
+	case TIMEO_NEW_RECEIVE:
+	case TIMEO_NEW_SEND:
+	case SO_TYPE:
+	case SO_COOKIE:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static int virtual_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+	uint32_t n;
+	int err;
+
+	if (!len)
+		return -EFAULT;
+	if (*len > INT32_MAX)
+		return -EINVAL;
+	if (*len && !value)
+		return -EFAULT;
+	nc_request_init(&rq, NC_GETSOCKOPT, 0);
+	rq.level = level;
+	rq.option = option;
+	rq.optlen = *len < NC_OPT_MAX ? *len : NC_OPT_MAX;
+	err = nc_ask(fd, &rq, &rp);
+	if (err)
+		return err;
+	n = rp.optlen < rq.optlen ? rp.optlen : rq.optlen;
+	for (uint32_t i = 0; i < n; i++)
+		((unsigned char *)value)[i] = rp.opt[i];
+	*len = n;
+	return 0;
+}
+
+static int virtual_setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+
+	if (len > NC_OPT_MAX)
+		return -EINVAL;
+	if (len && !value)
+		return -EFAULT;
+	nc_request_init(&rq, NC_SETSOCKOPT, 0);
+	rq.level = level;
+	rq.option = option;
+	rq.optlen = len;
+	for (socklen_t i = 0; i < len; i++)
+		rq.opt[i] = ((const unsigned char *)value)[i];
+	return nc_ask(fd, &rq, &rp);
+}
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+	int err;
+
+	if (!nc_config() || is_native(level, option) || !nc_mark_get(fd))
+		goto native;
+	err = virtual_getsockopt(fd, level, option, value, len);
+	/* Without its daemon the pair still knows that it was reset. */
+	if (err != NC_GONE || level != SOL_SOCKET || option != SO_ERROR)
+		return nc_return(err);
+native:
+	return nc_return(nc_sys5(__NR_getsockopt, fd, level, option, value, len));
+}
+
+int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+	if (!nc_config() || is_native(level, option) || !nc_mark_get(fd))
+		return nc_return(nc_sys5(__NR_setsockopt, fd, level, option, value, len));
+	return nc_return(virtual_setsockopt(fd, level, option, value, len));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libnetcon.so: socket calls of an unmodified program, answered by the
+ * dataplane (pump mode, TCP over IPv4 and IPv6).
+ *
+ *	state.c		what the environment said
+ *	attach.c	the socket that stands for our container
+ *	request.c	one question to the daemon, one answer
+ *	mark.h		which descriptors are ours
+ *	socket.c connect.c accept.c names.c options.c shutdown.c	the hooks
+ *
+ * A virtual socket is one end of an AF_UNIX stream pair, so read, write, poll,
+ * epoll, dup, fork, exec and close are the kernel's and are not hooked.
+ *
+ * Rules for everything here: no C library, no allocation, no locks, no output,
+ * no signal state, nothing kept per descriptor. Hooks may run in a signal
+ * handler, between vfork and exec, in several threads, and before our
+ * constructor. The only memory that lives longer than a call is the
+ * environment's copy (state.c, written once) and one atomic word (attach.c).
+ * Inside, functions return 0 or more, or -errno; hooks return through
+ * nc_return.
+ *
+ * Limits. A hooked call that talks to the daemon needs two spare descriptors
+ * while it runs, socket() four; where the caller cannot be told EMFILE it says
+ * ENOBUFS. Hooks are no pthread cancellation points. Bad pointers other than
+ * NULL fault instead of giving EFAULT. An epoll set sees an unused socket as
+ * writable (TCP: writable and hung up), and a listener as writable.
+ */
+#ifndef NETCON_PRELOAD_SHIM_H
+#define NETCON_PRELOAD_SHIM_H
+
+#include "../shm/abi.h"
+#include "kernel.h"
+#include "syscall.h"
+
+#define NC_EXPORT __attribute__((visibility("default")))
+
+/* Returned for errno where the daemon, or this socket in it, is gone. */
+#define NC_GONE (-4096)
+
+/* state.c */
+struct nc_config {
+	uint64_t attach; /* as nc_attach_pack gives it; 0 for none */
+	int to_kernel;	 /* NETCON_MISSING=kernel */
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char container[NC_NAME_MAX];
+};
+const struct nc_config *nc_config(void);
+
+/* attach.c */
+uint64_t nc_attach_pack(int fd, uint64_t cookie);
+int nc_attach_fd(uint64_t word);
+uint64_t nc_attach_current(const struct nc_config *config);
+uint64_t nc_attach_renew(const struct nc_config *config, uint64_t stale);
+
+/* request.c */
+void nc_request_init(struct nc_request *rq, enum nc_op op, uint64_t cookie);
+int nc_call(struct nc_request *rq, struct nc_reply *rp, int pass_fd);
+int nc_call_interruptible(struct nc_request *rq, struct nc_reply *rp, const struct nc_time *timeout);
+int nc_ask(int fd, struct nc_request *rq, struct nc_reply *rp);
+
+/* names.c */
+int nc_addr_from_sockaddr(struct nc_addr *to, const struct sockaddr *from, socklen_t len);
+int nc_addr_to_sockaddr(const struct nc_addr *from, struct sockaddr *to, socklen_t *len);
+int nc_sockaddr_room(const struct sockaddr *addr, const socklen_t *len);
+
+/* Small helpers. */
+int *__errno_location(void) __attribute__((weak));
+
+static inline int nc_return(long result)
+{
+	if (result >= 0)
+		return (int)result;
+	if (__errno_location)
+		*__errno_location() = result == NC_GONE ? ENETDOWN : (int)-result;
+	return -1;
+}
+
+static inline void nc_close(int fd)
+{
+	(void)nc_sys1(__NR_close, fd);
+}
+
+/* SO_COOKIE of fd, 0 when it is no open socket. No socket has cookie 0. */
+static inline uint64_t nc_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof cookie;
+
+	if (nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		return 0;
+	return cookie;
+}
+
+#endif /* NETCON_PRELOAD_SHIM_H */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * listen(2) and shutdown(2): the two calls that change what an end of the pair
+ * means.
+ *
+ * shutdown is asked of the daemon first; its error (ENOTCONN) is the answer and
+ * nothing native happens. When it agrees, the same shutdown is done natively,
+ * so that this end reads end of file or gives EPIPE at once, sleepers wake, and
+ * the daemon learns the rest from its own end, in order with the bytes:
+ *
+ *	SHUT_WR		read gives the bytes, then 0, without EPOLLHUP: FIN
+ *	SHUT_RD		send gives EPIPE: what arrives from now on is dropped
+ *	SHUT_RDWR	both, and EPOLLHUP, which a last close gives as well. The
+ *			kernel cannot tell these apart, so the daemon has to
+ *			remember that it agreed, and keep answering for the
+ *			cookie (SO_ERROR, names) for some time
+ *
+ * NC_SHUTDOWN itself must therefore not send FIN: bytes may lie in the pair.
+ *
+ * A listener: SHUT_RD and SHUT_RDWR end it, SHUT_WR does nothing, as in the
+ * kernel. The mark goes first, so that an accept woken by the end of file says
+ * EINVAL. Its pair cannot listen again (EINVAL; the kernel's socket can).
+ */
+#include "mark.h"
+
+NC_EXPORT int listen(int fd, int backlog);
+NC_EXPORT int shutdown(int fd, int how);
+
+int listen(int fd, int backlog)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+	enum nc_mark mark;
+	int err;
+
+	if (!nc_config() || !(mark = nc_mark_get(fd)))
+		return nc_return(nc_sys2(__NR_listen, fd, backlog));
+	if (mark == NC_MARK_SHUT)
+		return nc_return(-EINVAL);
+	nc_request_init(&rq, NC_LISTEN, 0);
+	rq.value = backlog;
+	err = nc_ask(fd, &rq, &rp);
+	if (!err && mark != NC_MARK_LISTEN)
+		err = nc_mark_set(fd, NC_MARK_LISTEN);
+	return nc_return(err);
+}
+
+static int virtual_shutdown(int fd, enum nc_mark mark, int how)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+	int err;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	nc_request_init(&rq, NC_SHUTDOWN, 0);
+	rq.value = how;
+	err = nc_ask(fd, &rq, &rp);
+	if (err && err != NC_GONE)
+		return err;
+	if (mark == NC_MARK_LISTEN) {
+		if (how == SHUT_WR)
+			return 0;
+		(void)nc_mark_set(fd, NC_MARK_SHUT);
+		how = SHUT_RD;
+	}
+	return (int)nc_sys2(__NR_shutdown, fd, how);
+}
+
+int shutdown(int fd, int how)
+{
+	enum nc_mark mark;
+
+	if (!nc_config() || !(mark = nc_mark_get(fd)))
+		return nc_return(nc_sys2(__NR_shutdown, fd, how));
+	return nc_return(virtual_shutdown(fd, mark, how));
+}

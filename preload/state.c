@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the environment said, read once: in the constructor, or at the first
+ * hook should one run earlier. It is copied because programs rewrite their
+ * environment (nginx, sshd and postgres do, to show a process title).
+ *
+ * Threads that come at the same time write the same bytes; the word that says
+ * "ready" is set last. A zero state passes every call to the kernel.
+ */
+#include <stdatomic.h>
+
+#include "shim.h"
+
+extern char **environ __attribute__((weak));
+
+enum { UNKNOWN, OFF, ON };
+
+static struct nc_config config;
+static atomic_int state;
+
+static const char *after(const char *entry, const char *name)
+{
+	while (*name && *entry == *name) {
+		entry++;
+		name++;
+	}
+	return *name ? NULL : entry;
+}
+
+/* Copies text with its NUL; text that does not fit counts as absent. */
+static void copy(char *to, size_t room, const char *from)
+{
+	size_t n = 0;
+
+	while (from[n])
+		if (++n == room)
+			return;
+	for (size_t i = 0; i <= n; i++)
+		to[i] = from[i];
+}
+
+static const char *number(const char *s, uint64_t *value)
+{
+	uint64_t v = 0;
+
+	if (*s < '0' || *s > '9')
+		return NULL;
+	for (; *s >= '0' && *s <= '9'; s++) {
+		if (v > (UINT64_MAX - 9) / 10)
+			return NULL;
+		v = v * 10 + (uint64_t)(*s - '0');
+	}
+	*value = v;
+	return s;
+}
+
+/* "FD:COOKIE"; 0 when it is not that. */
+static uint64_t parse_attach(const char *s)
+{
+	uint64_t fd = 0, cookie = 0;
+
+	s = number(s, &fd);
+	if (!s || *s != ':' || fd > INT32_MAX)
+		return 0;
+	s = number(s + 1, &cookie);
+	return s && !*s ? nc_attach_pack((int)fd, cookie) : 0;
+}
+
+static int load(void)
+{
+	int found = OFF;
+
+	if (!&environ || !environ)
+		return UNKNOWN;
+	for (char **e = environ; *e; e++) {
+		const char *v;
+
+		if (!after(*e, "NETCON_"))
+			continue;
+		if ((v = after(*e, "NETCON_ATTACH="))) {
+			config.attach = parse_attach(v);
+			found = ON;
+		} else if ((v = after(*e, "NETCON_SOCKET="))) {
+			copy(config.path, sizeof config.path, v);
+		} else if ((v = after(*e, "NETCON_CONTAINER="))) {
+			copy(config.container, sizeof config.container, v);
+		} else if ((v = after(*e, "NETCON_MISSING="))) {
+			v = after(v, "kernel");
+			config.to_kernel = v && !*v;
+		}
+	}
+	atomic_store_explicit(&state, found, memory_order_release);
+	return found;
+}
+
+/* The configuration, or NULL where every call is the kernel's. */
+const struct nc_config *nc_config(void)
+{
+	int s = atomic_load_explicit(&state, memory_order_acquire);
+
+	if (__builtin_expect(s == UNKNOWN, 0))
+		s = load();
+	return s == ON ? &config : NULL;
+}
+
+__attribute__((constructor)) static void at_start(void)
+{
+	(void)nc_config();
+}

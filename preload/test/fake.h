@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a test talks to the fake daemon: by where it connects to, and by socket
+ * options of a level of its own, on any virtual socket.
+ */
+#ifndef NETCON_TEST_FAKE_H
+#define NETCON_TEST_FAKE_H
+
+#define FAKE_CONTAINER "test"
+
+/* Ports. The outcome of held ones comes with FAKE_DECIDE. */
+#define FAKE_REFUSE_HELD 5
+#define FAKE_ECHO_HELD 6
+#define FAKE_ECHO 7
+#define FAKE_REFUSE 9
+
+/* 240.0.0.0/4 is unreachable at once. */
+
+#define FAKE_LEVEL 0x6e63
+
+/* setsockopt */
+#define FAKE_DELIVER 1 /* int: so many connections for this listener */
+#define FAKE_RESTART 2 /* forget everything, but stay */
+#define FAKE_DIE 3
+#define FAKE_DECIDE 4 /* the outcome of this socket's connect */
+
+/* getsockopt: int */
+#define FAKE_REQUESTS 1 /* requests so far, this one not counted */
+#define FAKE_FILLER 2	/* announced by the last NC_CONNECT that was no probe */
+#define FAKE_LIVE 3	/* virtual sockets alive */
+#define FAKE_WAITS 4	/* NC_F_WAIT of this socket so far */
+
+/* Delivered connections come from 192.0.2.1, ports counting up from here. */
+#define FAKE_PEER_PORT 30000
+
+#endif /* NETCON_TEST_FAKE_H */
