@@ -147,7 +147,7 @@ func (d *Dataplane) openUnderlay(o Options) error {
 		}
 	}
 	d.group, err = worker.New(worker.Config{
-		Underlays: underlays, Stats: blocks, CPUs: d.cfg.Daemon.CPUs, FIB: &d.fib, VTEP: u.Address,
+		Underlays: underlays, Stats: blocks, CPUs: d.cfg.Daemon.CPUs, FIB: &d.fib, VTEP: u.Address, Unfinished: udplink.Software(u.Address),
 		Idle:      worker.Idle{Busy: d.cfg.Daemon.Idle == config.IdleBusy, Spin: d.cfg.Daemon.Spin},
 		RingBytes: ringBytesPerWorker, Log: d.log,
 	})

@@ -278,7 +278,8 @@ type pair struct {
 	Container        string // further lines of both containers
 }
 
-// nextLoopback hands out loopback addresses, two per test.
+// nextLoopback hands out loopback addresses, two per test. They differ between
+// test programs that run at once.
 var nextLoopback = func() func() string {
 	var mu sync.Mutex
 	n := 0
@@ -286,7 +287,7 @@ var nextLoopback = func() func() string {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
-		return fmt.Sprintf("127.42.%d.%d", n/250, n%250+1)
+		return fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()/250%128, os.Getpid()%250, n%250+1)
 	}
 }()
 

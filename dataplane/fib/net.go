@@ -51,7 +51,7 @@ type Net struct {
 	accepts map[netip.Addr]struct{}
 	places  map[uint64]Dest // members and static hosts, by key(MAC)
 	static  map[netip.Addr]wire.MAC
-	open    bool            // frames are taken from any VTEP
+	open    bool // frames are taken from any VTEP
 	learned *learned
 }
 

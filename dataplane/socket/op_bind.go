@@ -30,12 +30,32 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	if local.Addr().Is4In6() && t.v6Only(s) {
 		return unix.EINVAL
 	}
-	if e := t.engine.Bind(s.handle, local); e != 0 {
+	e = t.engine.Bind(s.handle, local)
+	if e == unix.EADDRINUSE && t.reap(local.Port()) {
+		e = t.engine.Bind(s.handle, local)
+	}
+	if e != 0 {
 		return e
 	}
 	s.flags |= fBound
 	s.local = t.engine.Local(s.handle)
 	return 0
+}
+
+// reap ends the sockets on a port that their application has closed already, and
+// reports whether there were any: a program that closes a socket and binds its
+// address again may be heard on the attach socket before the close is.
+func (t *Set) reap(port uint16) bool {
+	var closed []*sock
+	t.slab.each(func(s *sock) {
+		if (s.state == stOpen || s.state == stListening) && s.fd >= 0 && t.localOf(s).Port() == port && hungUp(s.fd) {
+			closed = append(closed, s)
+		}
+	})
+	for _, s := range closed {
+		t.lastClose(s)
+	}
+	return len(closed) > 0
 }
 
 // opListen follows inet_listen; a second listen changes the backlog.

@@ -48,9 +48,15 @@ func PathMTU(local netip.Addr, remotes []netip.Addr) (mtu int, unroutable []neti
 
 // interfaceMTU returns the MTU of the interface that holds addr.
 func interfaceMTU(addr netip.Addr) (int, error) {
+	ifc, err := interfaceOf(addr)
+	return ifc.MTU, err
+}
+
+// interfaceOf returns the interface that holds addr.
+func interfaceOf(addr netip.Addr) (net.Interface, error) {
 	ifcs, err := net.Interfaces()
 	if err != nil {
-		return 0, fmt.Errorf("list interfaces: %w", err)
+		return net.Interface{}, fmt.Errorf("list interfaces: %w", err)
 	}
 	for _, ifc := range ifcs {
 		if zone := addr.Zone(); zone != "" && zone != ifc.Name {
@@ -58,7 +64,7 @@ func interfaceMTU(addr netip.Addr) (int, error) {
 		}
 		addrs, err := ifc.Addrs()
 		if err != nil {
-			return 0, fmt.Errorf("list addresses of interface %s: %w", ifc.Name, err)
+			return net.Interface{}, fmt.Errorf("list addresses of interface %s: %w", ifc.Name, err)
 		}
 		for _, a := range addrs {
 			prefix, err := netip.ParsePrefix(a.String())
@@ -68,11 +74,11 @@ func interfaceMTU(addr netip.Addr) (int, error) {
 			if prefix.Addr() == addr.WithZone("") ||
 				// All of 127.0.0.0/8 is local, not only the address shown.
 				addr.IsLoopback() && prefix.Contains(addr) {
-				return ifc.MTU, nil
+				return ifc, nil
 			}
 		}
 	}
-	return 0, fmt.Errorf("find interface of %s: no such address (is it configured on an interface?)", addr)
+	return net.Interface{}, fmt.Errorf("find interface of %s: no such address (is it configured on an interface?)", addr)
 }
 
 // routeMTU returns the path MTU from local to remote, or false if there is no

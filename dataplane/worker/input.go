@@ -24,13 +24,14 @@ func (w *Worker) Frame(src netip.Addr, payload []byte) {
 	}
 	w.stat.Drop(n.Learn(eth.Src(), src, w.now))
 
+	verified := w.partial && wire.Unfinished(eth.Payload())
 	dst := eth.Dst()
 	switch d := n.Lookup(dst, w.now); {
 	case d.Kind == fib.Local:
-		w.forward(d.Port, eth, false)
+		w.forward(d.Port, eth, verified)
 	case dst.IsGroup():
 		for _, m := range n.Members() {
-			w.forward(m.Port, eth, false)
+			w.forward(m.Port, eth, verified)
 		}
 	default:
 		// From the underlay, never back to it: split horizon.

@@ -34,9 +34,12 @@ type Config struct {
 	CPUs      []int             // one per worker; empty: not pinned
 	VTEP      netip.Addr        // our own, which nobody else may use as a source
 	FIB       *fib.Table
-	Idle      Idle
-	RingBytes int // bound of pump ring memory per worker
-	Log       *slog.Logger
+	// Unfinished says that the underlay is a software device, through which
+	// inner checksums arrive unfinished from kernels of this host.
+	Unfinished bool
+	Idle       Idle
+	RingBytes  int // bound of pump ring memory per worker
+	Log        *slog.Logger
 }
 
 // Group is the workers of one daemon.
@@ -53,6 +56,7 @@ type Worker struct {
 	underlay stream.Underlay
 	fib      *fib.Table
 	vtep     netip.Addr
+	partial  bool // inner checksums may be unfinished
 	idle     Idle
 	log      *slog.Logger
 	stat     *stat.Block
@@ -96,7 +100,7 @@ func New(cfg Config) (*Group, error) {
 			return nil, fmt.Errorf("create doorbell of worker %d: %w", i, err)
 		}
 		w := &Worker{
-			index: i, cpu: -1, group: g, underlay: u, fib: cfg.FIB, vtep: cfg.VTEP, idle: cfg.Idle,
+			index: i, cpu: -1, group: g, underlay: u, fib: cfg.FIB, vtep: cfg.VTEP, partial: cfg.Unfinished, idle: cfg.Idle,
 			log: cfg.Log, poller: p, buffers: socket.NewPool(cfg.RingBytes),
 			epoch: g.epoch, rxReady: true, scratch: make([]byte, scratchSize),
 			in: make([]atomic.Pointer[handover], n), out: make([]*handover, n),

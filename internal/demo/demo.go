@@ -5,7 +5,7 @@
 //
 // # Theory of operation
 //
-//	 127.77.0.1                              127.77.0.2
+//	 127.x.y.1                               127.x.y.2
 //	┌──────────────────────────┐            ┌──────────────────────────┐
 //	│ nginx: master, 2 workers │            │ curl                     │
 //	│ container "web"          │            │ container "client"       │
@@ -44,7 +44,8 @@ import (
 	"netcon/dataplane"
 )
 
-// The demo's world. The loopback addresses are unlikely to be taken.
+// The demo's world. The hosts' loopback addresses follow from the process id, so
+// that several demos may run at once.
 const (
 	fileSize = 100 << 20
 	webAddr  = "10.77.0.1"
@@ -64,6 +65,7 @@ type Options struct {
 type tour struct {
 	Options
 	dir   string
+	hosts [2]string // VTEP addresses of hosts A and B
 	procs []*exec.Cmd
 	nginx string
 	curl  string
@@ -72,6 +74,9 @@ type tour struct {
 // Run shows the demo. It must not run as root: see Drop.
 func Run(ctx context.Context, o Options) (err error) {
 	t := &tour{Options: o}
+	for i := range t.hosts {
+		t.hosts[i] = fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()/250%128, os.Getpid()%250, i+1)
+	}
 	if t.nginx, err = find("nginx"); err != nil {
 		return err
 	}
@@ -104,8 +109,8 @@ func (t *tour) run(ctx context.Context) error {
 			return err
 		}
 	}
-	t.say("host A: netcon up on 127.77.0.1, container web     (%s, %s)", webAddr, web6Addr)
-	t.say("host B: netcon up on 127.77.0.2, container client  (10.77.0.2, fd77::2)")
+	t.say("host A: netcon up on %s, container web    (%s, %s)", t.hosts[0], webAddr, web6Addr)
+	t.say("host B: netcon up on %s, container client (10.77.0.2, fd77::2)", t.hosts[1])
 	if err := t.startNginx(ctx); err != nil {
 		return err
 	}
@@ -143,8 +148,8 @@ func (t *tour) prepare() (sum string, err error) {
 		return "", err
 	}
 	for _, h := range []struct{ name, self, peer, container, a4, a6 string }{
-		{"a", "127.77.0.1", "127.77.0.2", "web", webAddr, web6Addr},
-		{"b", "127.77.0.2", "127.77.0.1", "client", "10.77.0.2", "fd77::2"},
+		{"a", t.hosts[0], t.hosts[1], "web", webAddr, web6Addr},
+		{"b", t.hosts[1], t.hosts[0], "client", "10.77.0.2", "fd77::2"},
 	} {
 		conf := fmt.Sprintf(`[daemon]
 runtime_dir = %q
