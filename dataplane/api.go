@@ -45,7 +45,7 @@ type NetworkStatus struct {
 	Subnets []string `json:"subnets"`
 	MTU     int      `json:"mtu"` // of the inner packet, bytes
 	VTEPs   []string `json:"vteps"`
-	Learn   bool     `json:"learn"`
+	Learn   bool     `json:"learn"`   // frames are taken from any VTEP
 	Learned int      `json:"learned"` // addresses learned
 	Members int      `json:"members"` // containers of this daemon
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -69,11 +70,11 @@ func printStatus(w io.Writer, s dataplane.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "\nNETWORK\tVNI\tMTU\tSUBNETS\tVTEPS\tMEMBERS\tLEARNED\n")
 	for _, n := range s.Networks {
-		learned := "off"
+		vteps := list(n.VTEPs)
 		if n.Learn {
-			learned = fmt.Sprint(n.Learned)
+			vteps += ",any"
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%s\n", n.Name, n.VNI, n.MTU, list(n.Subnets), list(n.VTEPs), n.Members, learned)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n", n.Name, n.VNI, n.MTU, list(n.Subnets), vteps, n.Members, n.Learned)
 	}
 	fmt.Fprint(t, "\nCONTAINER\tNETWORK\tADDRESSES\tWORKER\tENGINE\tMODE\tSOCKETS\tIN\tOUT\tRESTARTS\n")
 	for _, x := range s.Containers {
@@ -99,7 +100,7 @@ func printSockets(w io.Writer, sockets []dataplane.Socket) {
 	fmt.Fprint(t, "CONTAINER\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMODE\tIN\tOUT\n")
 	for _, s := range sockets {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Container, s.State, s.RecvQueue, s.SendQueue,
-			s.Local, s.Remote, s.PID, s.Mode, bytes(s.BytesIn), bytes(s.BytesOut))
+			s.Local, peer(s.Remote), s.PID, s.Mode, bytes(s.BytesIn), bytes(s.BytesOut))
 	}
 	_ = t.Flush()
 }
@@ -134,6 +135,13 @@ func printSnapshot(w io.Writer, title string, s stat.Snapshot) {
 	for _, name := range slices.Sorted(maps.Keys(s.Drops)) {
 		fmt.Fprintf(w, "  drop %-17s %d\n", name, s.Drops[name])
 	}
+}
+
+func peer(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "-"
+	}
+	return a.String()
 }
 
 func list(s []string) string {
