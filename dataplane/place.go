@@ -15,6 +15,7 @@ import (
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
+	"netcon/dataplane/udplink"
 	"netcon/dataplane/worker"
 	"netcon/shm"
 )
@@ -40,6 +41,7 @@ func (d *Dataplane) addContainer(cfg *config.Config, k *config.Container) error 
 	shard := worker.ShardConfig{
 		Name: k.Name, VNI: n.VNI, MAC: k.MAC, MTU: mtu, Addrs: addrs,
 		Gateway4: n.Gateway4, Gateway6: n.Gateway6, MaxSockets: k.Limits.Connections,
+		RingBytes: int(k.Limits.BufferBytes),
 		NewEngine: func(counts *stat.Block, doorbell func()) (stream.Engine, error) {
 			return netstack.New(netstack.Config{
 				Name: k.Name, MTU: mtu, Addrs: addrs, Gateway4: n.Gateway4, Gateway6: n.Gateway6,
@@ -98,6 +100,7 @@ func (d *Dataplane) leastLoaded() *worker.Worker {
 // storeFIB puts the forwarding snapshot of a configuration in force.
 func (d *Dataplane) storeFIB(cfg *config.Config) error {
 	var networks []fib.Network
+	var places []udplink.Place
 	for i := range cfg.Networks {
 		n := &cfg.Networks[i]
 		f := fib.Network{VNI: n.VNI, Name: n.Name, VTEPs: n.VTEPs, Learn: n.Learn}
@@ -109,6 +112,7 @@ func (d *Dataplane) storeFIB(cfg *config.Config) error {
 				f.Members = append(f.Members, fib.Member{MAC: c.MAC, Port: fib.Port{
 					Worker: int32(c.shard.Worker().Index()), Index: c.shard.Index(),
 				}})
+				places = append(places, udplink.Place{MAC: c.MAC, Worker: c.shard.Worker().Index()})
 			}
 		}
 		networks = append(networks, f)
@@ -118,6 +122,10 @@ func (d *Dataplane) storeFIB(cfg *config.Config) error {
 		return err
 	}
 	d.fib.Store(s)
+	if err := udplink.Steer(d.links, places); err != nil {
+		// Frames still arrive, by one more hand-over.
+		d.log.Warn("frames are not steered to their workers", "error", err)
+	}
 	return nil
 }
 
