@@ -84,6 +84,44 @@ func TestKernelPeer(t *testing.T) {
 	}
 }
 
+// TestLearning has a daemon that knows no VTEP: a network that learns takes a
+// stranger's frames and finds the way back, one that does not counts them.
+func TestLearning(t *testing.T) {
+	for _, learn := range []bool{true, false} {
+		t.Run(fmt.Sprintf("learn %t", learn), func(t *testing.T) {
+			testenv.NeedRoot(t)
+			k, ns := testenv.NewNetNS(t, "k"), testenv.NewNetNS(t, "d")
+			testenv.Veth(t, k, "eth0", "192.0.2.2/24", ns, "eth0", "192.0.2.1/24", 1500)
+			testenv.KernelVXLAN(t, k, testenv.VXLAN{VNI: 42, Local: "192.0.2.2", Remotes: []string{"192.0.2.1"}, MTU: 1450, Addrs: client4 + "/24"})
+			d := start(t, daemonOptions{NS: ns}, "", fmt.Sprintf(`
+[underlay]
+address = "192.0.2.1"
+[[network]]
+name = "blue"
+vni = 42
+subnets = ["10.42.0.0/24"]
+learn = %t
+[[container]]
+name = "web"
+network = "blue"
+addresses = [%q]
+`, learn, web4))
+			got := ping(t, k, web4, 3)
+			drops := d.stats(t).Total.Drops["unknown_vtep"]
+			if learn && (got != 3 || drops != 0) || !learn && (got != 0 || drops == 0) {
+				t.Errorf("%d of 3 pings answered, %d frames of an unknown VTEP dropped", got, drops)
+			}
+			s, err := d.Status()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := s.Networks[0].Learned; (n == 1) != learn {
+				t.Errorf("%d addresses learned", n)
+			}
+		})
+	}
+}
+
 // ping sends n echo requests from a namespace and returns how many were
 // answered.
 func ping(t *testing.T, ns *testenv.NetNS, addr string, n int, args ...string) int {
