@@ -27,7 +27,7 @@ import (
 
 // Bounds that are not worth a knob.
 const (
-	ringBytesPerWorker = 256 << 20       // pump ring memory
+	ringBytesPerWorker = 4 << 30         // pump ring memory, beside each container's limit
 	spareProcs         = 2               // GOMAXPROCS beside the workers: gVisor's goroutines, the collector
 	expireEvery        = 5 * time.Second // learned addresses
 )

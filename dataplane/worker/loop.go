@@ -22,6 +22,9 @@ const (
 // tick is how often neighbours and restarts are looked at while there is work.
 const tick = 10 * time.Millisecond
 
+// trimEvery is how often an idle worker gives unused ring memory back.
+const trimEvery = 10 * time.Second
+
 // run is the worker's life.
 func (w *Worker) run(ctx context.Context) {
 	spinUntil := time.Duration(0)
@@ -181,6 +184,10 @@ func (w *Worker) prepareSleep(ctx context.Context) int {
 		}
 	}
 	w.nextTick = next
+	if w.now >= w.nextTrim {
+		w.nextTrim = w.now + trimEvery
+		w.buffers.Trim()
+	}
 
 	w.sleeping.Store(true)
 	if w.given.Load() || w.anyHandover() || ctx.Err() != nil {

@@ -25,6 +25,7 @@ type ShardConfig struct {
 	Addrs              []netip.Prefix
 	Gateway4, Gateway6 netip.Addr
 	MaxSockets         int
+	RingBytes          int // bound of pump ring memory
 
 	// NewEngine makes the shard's engine, again after each death. The
 	// engine rings doorbell, from any goroutine, when it becomes busy, and
@@ -88,7 +89,7 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 	s.engine = e
 	s.set = socket.New(socket.Config{
 		Container: cfg.Name, Engine: e, Poller: shardPoller{s}, Stat: &s.stat,
-		Buffers: w.buffers, MaxSockets: cfg.MaxSockets,
+		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
 	})
 	s.neigh = neigh.New(neigh.Config{
 		MAC: cfg.MAC, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,

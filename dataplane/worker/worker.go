@@ -66,6 +66,7 @@ type Worker struct {
 
 	now       time.Duration // since epoch, read once per turn
 	nextTick  time.Duration // when neighbours and restarts are looked at
+	nextTrim  time.Duration // when unused ring memory is given back
 	rxReady   bool          // the underlay may have frames
 	shards    []*Shard      // by index; nil where removed
 	runs      []*Shard      // shards that have work, in turn
