@@ -27,7 +27,7 @@ func TestHandoverKeepsOrderAndContent(t *testing.T) {
 	sent := uint64(0)
 	for range 200_000 {
 		if rng.IntN(2) == 0 {
-			n := 8 + rng.IntN(1500)
+			n := 9 + rng.IntN(1500) // the number and one byte more
 			if rng.IntN(50) == 0 {
 				n = scratchSize
 			}
