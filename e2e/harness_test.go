@@ -57,7 +57,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if peerBuilt != "" {
+		_ = os.RemoveAll(filepath.Dir(peerBuilt))
+	}
+	os.Exit(status)
 }
 
 // faultyDaemon is netcon up with faults on the underlay, in both directions. It
@@ -115,12 +119,16 @@ func netcon(t testing.TB) string {
 	return filepath.Join(buildDir(), "netcon")
 }
 
+// peerBuilt is what peerOnce made, for TestMain to remove.
+var peerBuilt string
+
 var peerOnce = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "netcon-peer-")
 	if err != nil {
 		return "", err
 	}
 	exe := filepath.Join(dir, "peer")
+	peerBuilt = exe
 	out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", exe, "testdata/peer.c").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("compile peer.c: %w\n%s", err, out)

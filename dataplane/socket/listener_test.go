@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -260,4 +261,32 @@ func TestFDsFlat(t *testing.T) {
 			t.Errorf("%d fds watched", len(w.hand))
 		}
 	})
+}
+
+// TestBindAfterClose closes a listener and binds its address again while the
+// worker looks elsewhere: it hears of both at once.
+func TestBindAfterClose(t *testing.T) {
+	w := newWorld(t)
+	l, again := w.open(), w.open()
+	l.bind("10.0.0.1:80")
+	l.listen(10)
+	if e := again.bind("10.0.0.1:80"); e != unix.EADDRINUSE {
+		t.Fatalf("bind to a listener's address: %v, want EADDRINUSE", e)
+	}
+
+	hold, answer := make(chan struct{}), make(chan syscall.Errno)
+	go w.do(func() { <-hold })
+	l.close()
+	go func() { answer <- again.bind("10.0.0.1:80") }()
+	for deadline := time.Now().Add(5 * time.Second); ; { // until the request lies on the attach socket
+		if n, err := unix.IoctlGetInt(w.attach, unix.TIOCOUTQ); err != nil || time.Now().After(deadline) {
+			t.Fatalf("the request was not sent (%v)", err)
+		} else if n > 0 {
+			break
+		}
+	}
+	close(hold)
+	if e := <-answer; e != 0 {
+		t.Errorf("bind after close: %v", e)
+	}
 }
