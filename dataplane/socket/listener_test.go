@@ -264,7 +264,8 @@ func TestFDsFlat(t *testing.T) {
 }
 
 // TestBindAfterClose closes a listener and binds its address again while the
-// worker looks elsewhere: it hears of both at once.
+// worker looks at the attach socket: it reads the bind before epoll told it of
+// the close.
 func TestBindAfterClose(t *testing.T) {
 	w := newWorld(t)
 	l, again := w.open(), w.open()
@@ -273,19 +274,22 @@ func TestBindAfterClose(t *testing.T) {
 	if e := again.bind("10.0.0.1:80"); e != unix.EADDRINUSE {
 		t.Fatalf("bind to a listener's address: %v, want EADDRINUSE", e)
 	}
-
-	hold, answer := make(chan struct{}), make(chan syscall.Errno)
-	go w.do(func() { <-hold })
-	l.close()
-	go func() { answer <- again.bind("10.0.0.1:80") }()
-	for deadline := time.Now().Add(5 * time.Second); ; { // until the request lies on the attach socket
-		if n, err := unix.IoctlGetInt(w.attach, unix.TIOCOUTQ); err != nil || time.Now().After(deadline) {
-			t.Fatalf("the request was not sent (%v)", err)
-		} else if n > 0 {
-			break
+	answer := make(chan syscall.Errno)
+	w.do(func() {
+		l.close()
+		go func() { answer <- again.bind("10.0.0.1:80") }()
+		for deadline := time.Now().Add(5 * time.Second); ; { // until the request lies on the attach socket
+			if n, err := unix.IoctlGetInt(w.attach, unix.TIOCOUTQ); err != nil || time.Now().After(deadline) {
+				t.Errorf("the request was not sent (%v)", err)
+				return
+			} else if n > 0 {
+				break
+			}
 		}
-	}
-	close(hold)
+		for a := range w.set.attached {
+			a.ready()
+		}
+	})
 	if e := <-answer; e != 0 {
 		t.Errorf("bind after close: %v", e)
 	}
