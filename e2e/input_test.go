@@ -242,6 +242,45 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// TestDemoInterrupted ends the demo in its middle, as Ctrl-C does, and looks for
+// what it left behind.
+func TestDemoInterrupted(t *testing.T) {
+	tmp := testenv.OpenDir(t)
+	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(netcon(t), "demo")
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	p := testenv.StartCmd(t, cmd)
+	p.WaitOutput(t, 20*time.Second, "stock nginx, master and 2 workers")
+	began := time.Now()
+	p.Signal(t, syscall.SIGINT)
+	if err := p.Wait(t, 20*time.Second); err == nil {
+		t.Error("an interrupted demo ended with status 0")
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	left, err := os.ReadDir(tmp)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+	for _, proc := range glob(t, "/proc/[0-9]*/cmdline") {
+		if b, err := os.ReadFile(proc); err == nil && strings.Contains(string(b), tmp) {
+			t.Errorf("still runs: %q", b)
+		}
+	}
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 func vtepOf(t *testing.T, d *daemon) string {
 	t.Helper()
 	s, err := d.Status()

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"netcon/dataplane/launch"
 	"netcon/internal/demo"
@@ -24,7 +26,12 @@ func demoTour(ctx context.Context, c *call) error {
 	o := demo.Options{Exe: exe, Shim: shim, Out: c.stdout, Err: c.stderr}
 	if os.Geteuid() == 0 {
 		fmt.Fprintln(c.stdout, "netcon demo")
-		return demo.Drop(ctx, o)
+		err := demo.Drop(ctx, o)
+		var ended *exec.ExitError
+		if errors.As(err, &ended) && ctx.Err() == nil {
+			return exitStatus(exitFailed) // it said why
+		}
+		return err
 	}
 	return demo.Run(ctx, o)
 }

@@ -21,7 +21,7 @@ const nobody = 65534
 // and returns when it ended.
 func Drop(ctx context.Context, o Options) (err error) {
 	uid, gid := ordinaryUser()
-	dir, err := os.MkdirTemp("/tmp", "netcon-demo-bin-")
+	dir, err := os.MkdirTemp("", "netcon-demo-bin-")
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func Drop(ctx context.Context, o Options) (err error) {
 	fmt.Fprintf(o.Out, "  started as root: going on as user %d\n", uid)
 	cmd := exec.CommandContext(ctx, exe, "demo")
 	cmd.Stdout, cmd.Stderr, cmd.Dir = o.Out, o.Err, "/"
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "TMPDIR=/tmp", "NETCON_SHIM=" + shim}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "TMPDIR=" + os.TempDir(), "NETCON_SHIM=" + shim}
 	// Ctrl-C and the end of this process reach the demo as SIGTERM, so that
 	// it cleans up.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
