@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -106,7 +107,10 @@ func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
 	if err := d.storeFIB(cfg); err != nil {
 		return nil, err
 	}
-	return d, d.listenControl()
+	if err := d.listenControl(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // openUnderlay opens the UDP sockets and makes the workers around them.
@@ -158,6 +162,9 @@ func (d *Dataplane) openUnderlay(o Options) error {
 func (d *Dataplane) release() {
 	if d.attach != nil {
 		_ = d.attach.Close()
+	}
+	if d.group != nil {
+		d.group.Close()
 	}
 	for _, l := range d.links {
 		_ = l.Close()
@@ -249,13 +256,18 @@ func (d *Dataplane) find(name string) *container {
 
 // DefaultRuntimeDir returns where commands look for the daemon: $NETCON_RUN, or
 // the directory that this user's daemon takes by default, or the system's where
-// this user has none.
+// this user has none. One that somebody else made in its place is none: its
+// maker would get the programs' traffic.
 func DefaultRuntimeDir() string {
 	if dir := os.Getenv("NETCON_RUN"); dir != "" {
 		return dir
 	}
 	own := config.DefaultRuntimeDir()
-	if _, err := os.Stat(own); err != nil {
+	st, err := os.Lstat(own)
+	if err == nil && (!st.IsDir() || ownerOf(st) != os.Getuid()) {
+		return config.SystemRuntimeDir
+	}
+	if err != nil {
 		if _, err := os.Stat(config.SystemRuntimeDir); err == nil {
 			return config.SystemRuntimeDir
 		}
@@ -282,5 +294,18 @@ func makeRuntimeDir(dir string) error {
 	if st.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("runtime directory %s: writable by others (mode %o; want at most 755)", dir, st.Mode().Perm())
 	}
-	return nil
+	// Who may write to a directory above could put another one in its place.
+	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
+		st, err := os.Stat(up)
+		if err != nil {
+			return fmt.Errorf("look above runtime directory: %w", err)
+		}
+		if st.Mode()&(0o002|os.ModeSticky) == 0o002 {
+			return fmt.Errorf("runtime directory %s: everybody may replace it (mode %o of %s; want it sticky or not writable)",
+				dir, st.Mode().Perm(), up)
+		}
+		if up == filepath.Dir(up) {
+			return nil
+		}
+	}
 }

@@ -4,14 +4,16 @@ package dataplane
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"netcon/dataplane/config"
 )
 
 // Reload applies what can be applied of a changed configuration, logs each
-// change, and logs what has to wait for a restart. On an error the rest is still
-// applied.
+// change, and logs what has to wait for a restart. A container that cannot be
+// added does not keep the rest from being applied; networks that contradict
+// each other, or what runs, change nothing.
 func (d *Dataplane) Reload(next *config.Config) error {
 	notify(d.log, reloading())
 	defer notify(d.log, "READY=1")
@@ -24,22 +26,32 @@ func (d *Dataplane) Reload(next *config.Config) error {
 
 	// Frames stop finding a container before it goes, and start finding a
 	// new one after it came.
+	was := d.containers
 	var gone []*container
-	d.containers = slices.DeleteFunc(d.containers, func(c *container) bool {
-		stays := slices.ContainsFunc(cfg.Containers, func(k config.Container) bool { return k.Name == c.Name })
-		if !stays {
+	d.containers = nil
+	for _, c := range was {
+		if slices.ContainsFunc(cfg.Containers, func(k config.Container) bool { return k.Name == c.Name }) {
+			d.containers = append(d.containers, c)
+		} else {
 			gone = append(gone, c)
 		}
-		return !stays
-	})
-	errs = append(errs, d.storeFIB(cfg))
+	}
+	if err := d.storeFIB(cfg); err != nil {
+		d.containers = was
+		return err
+	}
 	for _, c := range gone {
 		errs = append(errs, d.onWorker(c.shard.Worker(), c.shard.Remove))
 	}
 	for i := range cfg.Containers {
 		k := &cfg.Containers[i]
-		if c := d.find(k.Name); c != nil {
+		j := slices.IndexFunc(d.containers, func(c *container) bool { return c.Name == k.Name })
+		if j >= 0 {
+			// Who is being admitted just now looks at the old one, which
+			// does not change.
+			c := *d.containers[j]
 			c.Container, c.network = *k, cfg.Network(k.Network)
+			d.containers[j] = &c
 			continue
 		}
 		if err := d.addContainer(cfg, k); err != nil {
@@ -47,7 +59,13 @@ func (d *Dataplane) Reload(next *config.Config) error {
 			continue
 		}
 		c := d.containers[len(d.containers)-1]
-		errs = append(errs, d.storeFIB(cfg), d.onWorker(c.shard.Worker(), c.shard.Announce))
+		if err := d.storeFIB(cfg); err != nil {
+			// One that waits for a restart still has its address.
+			d.containers = d.containers[:len(d.containers)-1]
+			errs = append(errs, fmt.Errorf("container %q: %w", k.Name, err), d.onWorker(c.shard.Worker(), c.shard.Remove))
+			continue
+		}
+		errs = append(errs, d.onWorker(c.shard.Worker(), c.shard.Announce))
 	}
 	d.cfg = cfg
 	for _, s := range applied {

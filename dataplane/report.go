@@ -45,7 +45,7 @@ func (d *Dataplane) Status() Status {
 		n := &d.cfg.Networks[i]
 		x := NetworkStatus{
 			Name: n.Name, VNI: n.VNI, MTU: d.innerMTU(n), Learn: n.Learn,
-			Members: members[n.Name], Subnets: strings(n.Subnets), VTEPs: strings(n.VTEPs),
+			Members: members[n.Name], Subnets: texts(n.Subnets), VTEPs: texts(n.VTEPs),
 		}
 		if f := snapshot.Network(n.VNI); f != nil {
 			x.Learned = f.Learned()
@@ -58,7 +58,7 @@ func (d *Dataplane) Status() Status {
 func (c *container) status() ContainerStatus {
 	b := c.shard.Stat()
 	s := ContainerStatus{
-		Name: c.Name, Network: c.Network, Addresses: strings(c.Addresses), MAC: c.MAC.String(), MTU: c.mtu,
+		Name: c.Name, Network: c.Network, Addresses: texts(c.Addresses), MAC: c.MAC.String(), MTU: c.mtu,
 		Worker: c.shard.Worker().Index(), Engine: c.Engine, Mode: c.Mode,
 		BytesIn: b.Get(stat.AppRx), BytesOut: b.Get(stat.AppTx), Restarts: b.Get(stat.Restarts),
 		Neighbours: []Neighbour{},
@@ -107,7 +107,7 @@ func (d *Dataplane) Stats() Stats {
 	return s
 }
 
-func strings[T interface{ String() string }](values []T) []string {
+func texts[T interface{ String() string }](values []T) []string {
 	out := slices.Grow([]string{}, len(values))
 	for _, v := range values {
 		out = append(out, v.String())

@@ -24,7 +24,9 @@ import (
 func PinThread(cpu int) error {
 	runtime.LockOSThread()
 	var set unix.CPUSet
-	set.Set(cpu)
+	if cpu >= 0 { // Set takes -1 for a large number
+		set.Set(cpu)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return fmt.Errorf("pin worker to cpu %d: %w (is it online and in this process's cpu set?)", cpu, err)
 	}

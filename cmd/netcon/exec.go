@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"netcon/dataplane"
 	"netcon/dataplane/launch"
@@ -42,6 +43,9 @@ func runExec(c *call) error {
 	}
 	argv := c.flags.Args()
 	path, err := launch.Find(argv[0])
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EISDIR) {
+		return execFailed(c, err, 126)
+	}
 	if err != nil {
 		return execFailed(c, err, 127)
 	}
@@ -55,7 +59,7 @@ func runExec(c *call) error {
 	a, err := launch.Attach(dataplane.AttachPath(*dir), *name)
 	if errors.Is(err, launch.ErrNoDaemon) && launch.Missing(*missing) == launch.MissingKernel {
 		fmt.Fprintf(c.stderr, "netcon: %v; running on the host's network\n", err)
-		return launch.Exec(path, argv, os.Environ())
+		return execFailed(c, launch.Exec(path, argv, os.Environ()), 126)
 	}
 	if err != nil {
 		return err
@@ -64,7 +68,7 @@ func runExec(c *call) error {
 	if *missing != "" {
 		policy = launch.Missing(*missing)
 	}
-	return launch.Exec(path, argv, a.Environ(os.Environ(), shim, policy))
+	return execFailed(c, launch.Exec(path, argv, a.Environ(os.Environ(), shim, policy)), 126)
 }
 
 // execFailed ends with the status a shell would give.

@@ -70,7 +70,7 @@ func reload(d *dataplane.Dataplane, file string, log *slog.Logger) {
 		return
 	}
 	if err := d.Reload(cfg); err != nil {
-		log.Error("configuration not reloaded", "error", err)
+		log.Error("configuration not fully reloaded", "error", err)
 	}
 }
 

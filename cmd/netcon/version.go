@@ -12,7 +12,11 @@ import (
 
 var versionCommand = &command{
 	name: "version", args: "[-json]", short: "print the version",
-	help: `Prints netcon's version, the Go version it was built with, and the platform.`,
+	help: `
+Prints netcon's version, the Go version it was built with, and the platform.
+
+  netcon version
+  netcon version -json | jq -r .version`,
 	run: func(c *call) error {
 		asJSON := c.flags.Bool("json", false, "print JSON")
 		if err := c.parse(0, 0); err != nil {

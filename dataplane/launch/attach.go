@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // ErrNoDaemon says that no daemon listens on the attach socket.
 var ErrNoDaemon = errors.New("no daemon")
 
-// attachTimeout bounds the wait for the daemon's answer.
+// attachTimeout bounds the wait for the daemon: until it takes the connection,
+// and until it answers.
 const attachTimeout = 5 * time.Second
 
 // Attachment is a process tree's connection to its container.
@@ -32,43 +34,84 @@ type Attachment struct {
 // Attach connects to the attach socket at path for a container; the empty name
 // asks for the daemon's only one.
 func Attach(path, container string) (*Attachment, error) {
+	return attach(path, container, attachTimeout)
+}
+
+func attach(path, container string, timeout time.Duration) (*Attachment, error) {
 	if len(container) >= shm.NameMax {
 		return nil, fmt.Errorf("attach to container %q: name of %d bytes (at most %d)", container, len(container), shm.NameMax-1)
+	}
+	// The program may change directory before it attaches again.
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("attach at %s: %w", path, err)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
 	if err != nil {
 		return nil, fmt.Errorf("create attach socket: %w", err)
 	}
 	a := &Attachment{FD: fd, Socket: path, Container: container}
-	if err := a.handshake(); err != nil {
+	if err := a.handshake(timeout); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Attachment) handshake() error {
-	tv := unix.NsecToTimeval(attachTimeout.Nanoseconds())
-	if err := unix.SetsockoptTimeval(a.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+// setTimeout bounds every wait on the socket; 0 takes the bound away.
+func (a *Attachment) setTimeout(d time.Duration) error {
+	tv := unix.NsecToTimeval(d.Nanoseconds())
+	// A connect waits for room in the daemon's backlog as long as a send.
+	return errors.Join(
+		unix.SetsockoptTimeval(a.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
+		unix.SetsockoptTimeval(a.FD, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv))
+}
+
+// again repeats a call that a signal interrupted: with a timeout on the socket
+// the kernel does not.
+func again(call func() error) (err error) {
+	for {
+		if err = call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func (a *Attachment) handshake(timeout time.Duration) error {
+	if err := a.setTimeout(timeout); err != nil {
 		return fmt.Errorf("attach at %s: %w", a.Socket, err)
 	}
-	if err := unix.Connect(a.FD, &unix.SockaddrUnix{Name: a.Socket}); err != nil {
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
-			return fmt.Errorf("attach at %s: %w (start one with: netcon up)", a.Socket, ErrNoDaemon)
-		}
+	err := again(func() error { return unix.Connect(a.FD, &unix.SockaddrUnix{Name: a.Socket}) })
+	switch {
+	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("attach at %s: %w (start one with: netcon up)", a.Socket, ErrNoDaemon)
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("attach at %s: the daemon took no connection for %v", a.Socket, timeout)
+	case err != nil:
 		return fmt.Errorf("attach at %s: %w", a.Socket, err)
 	}
 	hello := shm.Attach{Magic: shm.Magic}
 	for i := range len(a.Container) {
 		hello.Container[i] = int8(a.Container[i])
 	}
-	if err := unix.Send(a.FD, shm.AttachBytes(&hello), unix.MSG_NOSIGNAL); err != nil {
+	err = again(func() error { return unix.Send(a.FD, shm.AttachBytes(&hello), unix.MSG_NOSIGNAL) })
+	if err != nil {
 		return fmt.Errorf("attach at %s: %w", a.Socket, err)
 	}
 	var reply shm.Reply
-	n, err := unix.Read(a.FD, shm.ReplyBytes(&reply))
-	if err != nil || n != shm.SizeofReply || reply.Magic != shm.Magic {
-		return fmt.Errorf("attach at %s: no valid answer (%d bytes, %v)", a.Socket, n, err)
+	var n int
+	err = again(func() (err error) {
+		// MSG_TRUNC: a longer answer is not taken for one of ours.
+		n, _, err = unix.Recvfrom(a.FD, shm.ReplyBytes(&reply), unix.MSG_TRUNC)
+		return err
+	})
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("attach at %s: no answer for %v", a.Socket, timeout)
+	case err != nil:
+		return fmt.Errorf("attach at %s: %w", a.Socket, err)
+	case n != shm.SizeofReply || reply.Magic != shm.Magic:
+		return fmt.Errorf("attach at %s: no valid answer (%d bytes; is it a netcon daemon of this version?)", a.Socket, n)
 	}
 	if err := a.refusal(syscall.Errno(reply.Error)); err != nil {
 		return err
@@ -80,8 +123,7 @@ func (a *Attachment) handshake() error {
 	if reply.Value == shm.MissingKernel {
 		a.Missing = MissingKernel
 	}
-	forever := unix.Timeval{}
-	if err := unix.SetsockoptTimeval(a.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &forever); err != nil {
+	if err := a.setTimeout(0); err != nil {
 		return fmt.Errorf("attach at %s: %w", a.Socket, err)
 	}
 	a.Cookie, err = unix.GetsockoptUint64(a.FD, unix.SOL_SOCKET, unix.SO_COOKIE)
@@ -98,7 +140,7 @@ func (a *Attachment) refusal(e syscall.Errno) error {
 	case e == syscall.EPERM || e == syscall.EACCES:
 		return fmt.Errorf("attach to container %q: %w (uid %d is not in its uids)", a.Container, e, unix.Getuid())
 	case e == syscall.ENOENT && a.Container == "":
-		return errors.New("attach: the daemon has several containers (name one with -n)")
+		return errors.New("attach: the daemon does not have just one container (name one with -n)")
 	case e == syscall.ENOENT:
 		return fmt.Errorf("attach to container %q: the daemon has no such container (see netcon status)", a.Container)
 	}

@@ -13,7 +13,9 @@
 //
 // # Limits
 //
-// A preload library is a convenience, not a boundary.
+// A preload library is a convenience, not a boundary. Only the program itself is
+// looked at, not what it starts: a static program that a shell in a container
+// runs is on the kernel's stack.
 //
 // # Not supported
 //

@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,10 @@ const (
 	MissingKernel Missing = "kernel" // the host's stack
 )
 
+// shimVars are the variables that the shim reads, or that load it. NETCON_RUN and
+// NETCON_SHIM are the launcher's: one started inside goes by them, too.
+var shimVars = []string{"LD_PRELOAD", "NETCON_ATTACH", "NETCON_SOCKET", "NETCON_CONTAINER", "NETCON_MISSING"}
+
 // Environ returns env with what the shim needs. Other preload libraries stay in
 // front of ours.
 func (a *Attachment) Environ(env []string, shim string, missing Missing) []string {
@@ -32,7 +37,7 @@ func (a *Attachment) Environ(env []string, shim string, missing Missing) []strin
 				func(lib string) bool { return filepath.Base(lib) == filepath.Base(shim) })
 			preload = strings.Join(append(others, shim), ":")
 		}
-		return name == "LD_PRELOAD" || strings.HasPrefix(name, "NETCON_")
+		return slices.Contains(shimVars, name)
 	})
 	return append(out,
 		"LD_PRELOAD="+preload,
@@ -75,7 +80,12 @@ func checkShim(p string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find preload library: %w", err)
 	}
-	_ = f.Close()
+	defer func() { _ = f.Close() }()
+	// What the loader cannot load it skips, and the program runs without.
+	e, err := elf.NewFile(f)
+	if err != nil || e.Type != elf.ET_DYN || e.Class != elf.ELFCLASS64 || e.Machine != machine {
+		return "", fmt.Errorf("find preload library: %s: not a shared library of this host", p)
+	}
 	if strings.ContainsAny(p, ": ") {
 		return "", fmt.Errorf("find preload library: %s: LD_PRELOAD cannot hold a path with a space or colon", p)
 	}

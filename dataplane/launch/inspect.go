@@ -14,11 +14,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxInterpreters bounds a chain of "#!" lines, as the kernel does.
+// maxInterpreters bounds a chain of "#!" lines, as the kernel does
+// (fs/exec.c, exec_binprm).
 const maxInterpreters = 5
 
 // ErrRefused says that a program cannot be reached by the preload library.
@@ -39,12 +41,12 @@ func Find(name string) (string, error) {
 // Inspect returns an error that wraps ErrRefused and says why, if the preload
 // library cannot reach the socket calls of the program at path.
 func Inspect(path string) error {
-	for range maxInterpreters {
-		f, err := os.Open(path)
+	for range maxInterpreters + 1 {
+		// Not to wait for the writer of a FIFO.
+		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			if errors.Is(err, os.ErrPermission) {
-				// Executable but not readable: the loader decides.
-				return nil
+				return inspectUnreadable(path)
 			}
 			return fmt.Errorf("exec %w", err)
 		}
@@ -57,6 +59,35 @@ func Inspect(path string) error {
 	}
 	return fmt.Errorf("exec %s: more than %d interpreters", path, maxInterpreters)
 }
+
+// inspectUnreadable looks at what is known of a program that may be run but not
+// read. What kind of file it is nobody can say.
+func inspectUnreadable(path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("exec %w", err)
+	}
+	return inspectMode(path, st)
+}
+
+// inspectMode refuses programs that the loader treats as secure (AT_SECURE,
+// ld.so(8)) because they change the user or the group.
+func inspectMode(path string, st os.FileInfo) error {
+	s, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	setuid := st.Mode()&os.ModeSetuid != 0 && int(s.Uid) != os.Getuid()
+	// Without group execution the bit meant mandatory locking.
+	setgid := st.Mode()&os.ModeSetgid != 0 && st.Mode()&0o010 != 0 && int(s.Gid) != os.Getgid()
+	if setuid || setgid {
+		return refused(path, "set-user-ID or set-group-ID programs do not load the preload library")
+	}
+	return nil
+}
+
+// machine is the ELF machine of this program.
+var machine = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]
 
 // inspectFile looks at one file; next is the interpreter of a script.
 func inspectFile(f *os.File, path string) (next string, err error) {
@@ -83,23 +114,22 @@ func inspectFile(f *os.File, path string) (next string, err error) {
 	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
 		return "", nil // the kernel will say what it thinks of it
 	}
-	return "", inspectELF(f, path, st.Mode())
+	return "", inspectELF(f, path, st)
 }
 
-func inspectELF(f *os.File, path string, mode os.FileMode) error {
-	if mode&(os.ModeSetuid|os.ModeSetgid) != 0 && os.Geteuid() != 0 {
-		return refused(path, "set-user-ID or set-group-ID programs do not load the preload library")
+func inspectELF(f *os.File, path string, st os.FileInfo) error {
+	if err := inspectMode(path, st); err != nil {
+		return err
 	}
-	if n, err := unix.Fgetxattr(int(f.Fd()), "security.capability", nil); err == nil && n > 0 && os.Geteuid() != 0 {
+	if n, err := unix.Fgetxattr(int(f.Fd()), "security.capability", nil); err == nil && n > 0 && os.Getuid() != 0 {
 		return refused(path, "programs with file capabilities do not load the preload library")
 	}
 	e, err := elf.NewFile(f)
 	if err != nil {
 		return fmt.Errorf("exec %s: read ELF file: %w", path, err)
 	}
-	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]
 	if e.Class != elf.ELFCLASS64 || e.Machine != machine {
-		return refused(path, fmt.Sprintf("%s programs do not load the preload library of this host", e.Machine))
+		return refused(path, fmt.Sprintf("%s %s programs do not load the preload library of this host", e.Class, e.Machine))
 	}
 	dynamic := false
 	for _, p := range e.Progs {

@@ -5,9 +5,10 @@
 //
 // # Theory of operation
 //
-// A worker is one goroutine locked to one thread, which may be pinned to one
-// core. It owns one stream.Underlay and a number of shards; a shard is a
-// container's place on a worker: its engine, its neighbours and its sockets.
+// A worker is one goroutine locked to one thread, which is pinned to a core if
+// the configuration names one. It owns one stream.Underlay and a number of
+// shards; a shard is a container's place on a worker: its engine, its neighbours
+// and its sockets.
 // One turn of the loop (loop.go):
 //
 //	epoll   which sockets, and whether the underlay, have something
@@ -49,7 +50,8 @@
 //
 // A panic while a shard runs, and an engine that reports itself dead, discard
 // the shard's engine: its sockets fail, and a fresh engine takes its place,
-// with a growing pause between repeated deaths. Other shards never notice.
+// with a growing pause between repeated deaths. Other shards never notice. A
+// panic in what Do runs is logged and ends nothing.
 //
 // # Limits
 //

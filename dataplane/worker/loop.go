@@ -73,6 +73,8 @@ func (w *Worker) turn(timeout int) (worked bool) {
 		w.runShards()
 		w.endBursts()
 	}
+	// A sleep has put it off until the first timer of that time.
+	w.nextTick = min(w.nextTick, w.now+tick)
 	if w.now >= w.nextTick {
 		w.tickShards()
 	}
@@ -148,8 +150,10 @@ func (w *Worker) endBursts() {
 	for i := 0; i < len(w.bursts); i++ {
 		s := w.bursts[i]
 		s.inBurst = false
-		s.guard(s.engine.EndBurst)
-		w.schedule(s)
+		if !s.dead {
+			s.guard(s.engine.EndBurst)
+			w.schedule(s)
+		}
 	}
 	clear(w.bursts)
 	w.bursts = w.bursts[:0]
@@ -177,6 +181,9 @@ func (w *Worker) publishStats() {
 // prepareSleep returns how long epoll may sleep in milliseconds: 0 if somebody
 // gave us something meanwhile. See Concurrency in the package comment.
 func (w *Worker) prepareSleep(ctx context.Context) int {
+	if len(w.runs) > 0 {
+		return 0 // the last thing a turn does is look at timers
+	}
 	next := time.Duration(math.MaxInt64)
 	for _, s := range w.shards {
 		if s != nil {
@@ -204,22 +211,32 @@ func (w *Worker) prepareSleep(ctx context.Context) int {
 	return int(max(0, min(d, time.Hour)+time.Millisecond-1) / time.Millisecond)
 }
 
-// end ends the shards in order and releases what the worker holds.
+// end ends the shards in order and releases what the worker holds. A second
+// call does nothing.
 func (w *Worker) end() {
 	w.mu.Lock()
+	ended := w.stopped
 	w.stopped = true
 	tasks := w.tasks
 	w.tasks = nil
 	w.mu.Unlock()
+	if ended {
+		return
+	}
 	for _, f := range tasks {
 		f()
 	}
 	for _, s := range w.shards {
 		if s != nil {
-			s.end()
+			s.Remove() // what others still send it is dropped
 		}
 	}
 	w.underlay.Flush()
-	w.publishStats()
+	w.stat.Publish()
 	_ = unix.Close(w.poller.epfd)
+	w.buffers.Close()
+	w.mu.Lock()
+	_ = unix.Close(w.doorbell)
+	w.doorbell = -1
+	w.mu.Unlock()
 }

@@ -45,6 +45,17 @@ const (
 	restartOld = time.Minute // a life this long forgets earlier deaths
 )
 
+// reuseAfter is how long the index of a shard that is gone stays unused: until
+// nobody holds a forwarding snapshot or a hand-over record that names it. A
+// group frame would otherwise reach a container of another network.
+const reuseAfter = time.Second
+
+// freed is an index that was in use until at.
+type freed struct {
+	index int32
+	at    time.Duration
+}
+
 // Shard is a container's place on a worker. Everything belongs to the worker's
 // thread but rung.
 type Shard struct {
@@ -76,33 +87,45 @@ type Shard struct {
 // thread, or before Run.
 func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 	s := &Shard{w: w, cfg: cfg, vni: cfg.VNI, mac: cfg.MAC, mtu: cfg.MTU, index: int32(len(w.shards))}
-	for i, old := range w.shards {
-		if old == nil {
-			s.index = int32(i)
-			break
-		}
-	}
-	e, err := cfg.NewEngine(&s.stat, func() { w.ring(s) })
+	e, err := s.newEngine()
 	if err != nil {
+		s.removed = true // its doorbell may have been rung
 		return nil, fmt.Errorf("start stack of container %q: %w", cfg.Name, err)
+	}
+	w.now = time.Since(w.epoch)
+	if len(w.freed) > 0 && w.now-w.freed[0].at >= reuseAfter {
+		s.index, w.freed = w.freed[0].index, w.freed[1:]
 	}
 	s.engine = e
 	s.set = socket.New(socket.Config{
 		Container: cfg.Name, Engine: e, Poller: shardPoller{s}, Stat: &s.stat,
 		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
 	})
-	s.neigh = neigh.New(neigh.Config{
-		MAC: cfg.MAC, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,
-		Static: s.staticMAC, Sender: s, Stat: &s.stat,
-	})
+	s.neigh = s.newNeigh()
 	if int(s.index) == len(w.shards) {
 		w.shards = append(w.shards, s)
 	} else {
 		w.shards[s.index] = s
 	}
-	w.now = time.Since(w.epoch)
 	s.born = w.now
 	return s, nil
+}
+
+// newEngine makes an engine; a panic in doing so is an error.
+func (s *Shard) newEngine() (e stream.Engine, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return s.cfg.NewEngine(&s.stat, func() { s.w.ring(s) })
+}
+
+func (s *Shard) newNeigh() *neigh.Table {
+	return neigh.New(neigh.Config{
+		MAC: s.cfg.MAC, Addrs: s.cfg.Addrs, Gateway4: s.cfg.Gateway4, Gateway6: s.cfg.Gateway6,
+		Static: s.staticMAC, Sender: s, Stat: &s.stat,
+	})
 }
 
 // Index returns the shard's place on its worker, for fib.Port.
@@ -135,9 +158,13 @@ func (s *Shard) Announce() {
 
 // Remove ends the shard. It runs on the worker's thread.
 func (s *Shard) Remove() {
+	if s.removed {
+		return
+	}
 	s.end()
-	s.w.shards[s.index] = nil
 	s.removed = true
+	s.w.shards[s.index] = nil
+	s.w.freed = append(s.w.freed, freed{s.index, s.w.now})
 }
 
 func (s *Shard) staticMAC(ip netip.Addr) (wire.MAC, bool) {
@@ -208,10 +235,13 @@ func (s *Shard) tick() {
 		}
 		return
 	}
-	s.guard(func() { s.neigh.Tick(s.w.now) })
-	if s.set.Timeout() == 0 {
-		s.w.schedule(s)
-	}
+	s.guard(func() {
+		s.neigh.Tick(s.w.now)
+		// The engine may have been given back packets.
+		if s.set.Timeout() == 0 || s.engine.Busy() {
+			s.w.schedule(s)
+		}
+	})
 }
 
 // next returns when tick has something to do.
@@ -250,12 +280,14 @@ func (s *Shard) contain() {
 }
 
 // die discards the shard's engine: its sockets fail and a new engine is due
-// after a pause that grows with repeated deaths.
+// after a pause that grows with repeated deaths. Nobody calls the old one any
+// more, not even to list sockets: its locks may be held for ever.
 func (s *Shard) die(reason string, stack []byte) {
 	if s.dead || s.removed {
 		return
 	}
 	s.dead = true
+	s.guard(func() { s.set.Restart(nil) })
 	go discard(s.engine)
 	s.restartPause = min(max(s.restartPause*2, restartMin), restartMax)
 	if s.w.now-s.born > restartOld {
@@ -275,16 +307,18 @@ func discard(e stream.Engine) {
 	e.Stop(nil)
 }
 
-// restart gives the shard a new engine.
+// restart gives the shard a new engine, and neighbours: the table may have been
+// what panicked.
 func (s *Shard) restart() {
-	e, err := s.cfg.NewEngine(&s.stat, func() { s.w.ring(s) })
+	e, err := s.newEngine()
 	if err != nil {
 		s.restartAt = s.w.now + restartMax
 		s.w.log.Error("restart stack", "container", s.cfg.Name, "error", err)
 		return
 	}
 	s.engine, s.dead, s.born = e, false, s.w.now
-	s.set.Restart(e)
+	s.neigh = s.newNeigh()
+	s.guard(func() { s.set.Restart(e) })
 	s.w.schedule(s)
 	s.w.log.Info("stack restarted", "container", s.cfg.Name)
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,6 +74,7 @@ type Worker struct {
 	runs      []*Shard      // shards that have work, in turn
 	rungSpare []*Shard      // recycled by takeGiven
 	bursts    []*Shard      // shards that were given packets since the last EndBurst
+	freed     []freed       // indices of shards that are gone
 	scratch   []byte        // a packet on its way to a shard of this worker
 
 	in  []atomic.Pointer[handover] // by producing worker
@@ -79,17 +82,22 @@ type Worker struct {
 
 	// written by any goroutine
 	sleeping atomic.Bool
-	doorbell int // eventfd
 	mu       sync.Mutex
+	doorbell int // eventfd; others write to it with mu held; -1: closed
 	tasks    []func()
 	rung     []*Shard // shards whose doorbell was rung
 	given    atomic.Bool
 	stopped  bool // guarded by mu: no further tasks are taken
 }
 
-// New makes the workers; Run starts them.
-func New(cfg Config) (*Group, error) {
+// New makes the workers. Run starts them, or Close takes them back.
+func New(cfg Config) (_ *Group, err error) {
 	g := &Group{epoch: time.Now()}
+	defer func() {
+		if err != nil {
+			g.Close()
+		}
+	}()
 	n := len(cfg.Underlays)
 	for i, u := range cfg.Underlays {
 		p, err := newPoller()
@@ -98,6 +106,7 @@ func New(cfg Config) (*Group, error) {
 		}
 		bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 		if err != nil {
+			_ = unix.Close(p.epfd)
 			return nil, fmt.Errorf("create doorbell of worker %d: %w", i, err)
 		}
 		w := &Worker{
@@ -110,12 +119,19 @@ func New(cfg Config) (*Group, error) {
 		if len(cfg.CPUs) != 0 {
 			w.cpu = cfg.CPUs[i]
 		}
+		g.workers = append(g.workers, w)
 		if err := errors.Join(p.addFixed(u.FD(), slotUnderlay), p.addFixed(bell, slotDoorbell)); err != nil {
 			return nil, err
 		}
-		g.workers = append(g.workers, w)
 	}
 	return g, nil
+}
+
+// Close ends workers that Run was never called for, with their shards.
+func (g *Group) Close() {
+	for _, w := range g.workers {
+		w.end()
+	}
 }
 
 // Workers returns the workers in order.
@@ -132,6 +148,7 @@ func (g *Group) Run(ctx context.Context) error {
 	var done sync.WaitGroup
 	for _, w := range g.workers {
 		done.Go(func() {
+			runtime.LockOSThread()
 			if w.cpu >= 0 {
 				if err := tuning.PinThread(w.cpu); err != nil {
 					cancel(err)
@@ -162,29 +179,46 @@ func (w *Worker) Stat() *stat.Block { return w.stat }
 func (w *Worker) Buffers() *socket.Pool { return w.buffers }
 
 // Do runs f on the worker's thread and returns when it has run. It reports
-// false, and f does not run, if the worker has ended. It must not be called on
-// the worker's own thread.
-func (w *Worker) Do(f func()) bool {
+// false if f did not run, because the worker has ended, or panicked. It must
+// not be called on the worker's own thread.
+func (w *Worker) Do(f func()) (ok bool) {
 	done := make(chan struct{})
 	w.mu.Lock()
 	if w.stopped {
 		w.mu.Unlock()
 		return false
 	}
-	w.tasks = append(w.tasks, func() { defer close(done); f() })
+	w.tasks = append(w.tasks, func() {
+		defer close(done)
+		defer w.contain()
+		f()
+		ok = true
+	})
 	w.given.Store(true)
 	w.mu.Unlock()
 	w.Wake()
 	<-done
-	return true
+	return ok
+}
+
+// contain is deferred around a task: what goes wrong in one must not end the
+// worker.
+func (w *Worker) contain() {
+	if r := recover(); r != nil {
+		w.log.Error("task of a worker panicked", "worker", w.index, "reason", r, "stack", string(debug.Stack()))
+	}
 }
 
 // Wake makes a sleeping worker look around. Any goroutine.
 func (w *Worker) Wake() {
 	if w.sleeping.Load() && w.sleeping.CompareAndSwap(true, false) {
-		one := [8]byte{1}
-		// A full counter (EAGAIN) is as awake as it gets.
-		_, _ = unix.Write(w.doorbell, one[:])
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.doorbell >= 0 {
+			one := [8]byte{1}
+			// A full counter (EAGAIN) is as awake as it gets.
+			_, _ = unix.Write(w.doorbell, one[:])
+		}
 	}
 }
 
