@@ -56,6 +56,7 @@ type Dataplane struct {
 	outerMTU    int
 
 	mu         sync.Mutex // guards what Reload changes
+	ended      bool       // the links are closed
 	cfg        *config.Config
 	containers []*container
 }
@@ -191,9 +192,6 @@ func (d *Dataplane) Run(ctx context.Context) error {
 		cancel(nil)
 	})
 	d.announce()
-	d.log.Info("up", "underlay", d.cfg.Underlay.Kind, "address", netip.AddrPortFrom(d.cfg.Underlay.Address, d.cfg.Underlay.Port),
-		"workers", d.cfg.Daemon.Workers, "networks", len(d.cfg.Networks), "containers", len(d.cfg.Containers),
-		"runtime_dir", d.cfg.Daemon.RuntimeDir)
 	notify(d.log, "READY=1")
 
 	<-ctx.Done()
@@ -201,9 +199,12 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	d.control.close()
 	err := d.attach.Close()
 	done.Wait()
+	d.mu.Lock()
+	d.ended = true
 	for _, l := range d.links {
 		err = errors.Join(err, l.Close())
 	}
+	d.mu.Unlock()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return errors.Join(cause, err)
 	}
@@ -211,13 +212,16 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	return err
 }
 
-// announce tells the networks where the containers are.
+// announce tells the networks where the containers are, and the log what runs.
 func (d *Dataplane) announce() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.containers {
 		c.shard.Worker().Do(c.shard.Announce)
 	}
+	d.log.Info("up", "underlay", d.cfg.Underlay.Kind, "address", netip.AddrPortFrom(d.cfg.Underlay.Address, d.cfg.Underlay.Port),
+		"workers", d.cfg.Daemon.Workers, "networks", len(d.cfg.Networks), "containers", len(d.cfg.Containers),
+		"runtime_dir", d.cfg.Daemon.RuntimeDir)
 }
 
 // expire forgets learned addresses that have aged.

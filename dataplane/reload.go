@@ -19,6 +19,9 @@ func (d *Dataplane) Reload(next *config.Config) error {
 	defer notify(d.log, "READY=1")
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ended {
+		return errors.New("reload: the daemon has ended")
+	}
 
 	applied, waiting := next.Diff(d.cfg)
 	cfg := merge(d.cfg, next)

@@ -3,6 +3,7 @@
 package tuning
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -28,9 +29,11 @@ func TestPinThread(t *testing.T) {
 }
 
 func TestPinThreadNamesTheCPU(t *testing.T) {
-	errs := make(chan error)
-	go func() { errs <- PinThread(1000) }()
-	if err := <-errs; err == nil || !strings.Contains(err.Error(), "cpu 1000") {
-		t.Errorf("got %v, want an error that names cpu 1000", err)
+	for _, cpu := range []int{1000, 1 << 20, -1} {
+		errs := make(chan error)
+		go func() { errs <- PinThread(cpu) }()
+		if err := <-errs; err == nil || !strings.Contains(err.Error(), fmt.Sprintf("cpu %d", cpu)) {
+			t.Errorf("got %v, want an error that names cpu %d", err, cpu)
+		}
 	}
 }

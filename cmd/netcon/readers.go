@@ -70,16 +70,16 @@ func printStatus(w io.Writer, s dataplane.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "\nNETWORK\tVNI\tMTU\tSUBNETS\tVTEPS\tMEMBERS\tLEARNED\n")
 	for _, n := range s.Networks {
-		vteps := list(n.VTEPs)
+		vteps := n.VTEPs
 		if n.Learn {
-			vteps += ",any"
+			vteps = append(slices.Clone(vteps), "any")
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n", n.Name, n.VNI, n.MTU, list(n.Subnets), vteps, n.Members, n.Learned)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n", n.Name, n.VNI, n.MTU, list(n.Subnets), list(vteps), n.Members, n.Learned)
 	}
 	fmt.Fprint(t, "\nCONTAINER\tNETWORK\tADDRESSES\tWORKER\tENGINE\tMODE\tSOCKETS\tIN\tOUT\tRESTARTS\n")
 	for _, x := range s.Containers {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%d\n", x.Name, x.Network, list(x.Addresses), x.Worker,
-			x.Engine, x.Mode, x.Sockets, bytes(x.BytesIn), bytes(x.BytesOut), x.Restarts)
+			x.Engine, x.Mode, x.Sockets, size(x.BytesIn), size(x.BytesOut), x.Restarts)
 	}
 	_ = t.Flush()
 }
@@ -100,7 +100,7 @@ func printSockets(w io.Writer, sockets []dataplane.Socket) {
 	fmt.Fprint(t, "CONTAINER\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMODE\tIN\tOUT\n")
 	for _, s := range sockets {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Container, s.State, s.RecvQueue, s.SendQueue,
-			s.Local, peer(s.Remote), s.PID, s.Mode, bytes(s.BytesIn), bytes(s.BytesOut))
+			s.Local, peer(s.Remote), s.PID, s.Mode, size(s.BytesIn), size(s.BytesOut))
 	}
 	_ = t.Flush()
 }
@@ -151,8 +151,8 @@ func list(s []string) string {
 	return strings.Join(s, ",")
 }
 
-// bytes shortens a count of bytes.
-func bytes(n uint64) string {
+// size shortens a count of bytes.
+func size(n uint64) string {
 	const units = "KMGTPE"
 	if n < 1024 {
 		return fmt.Sprintf("%dB", n)
