@@ -66,8 +66,10 @@ func TestControl(t *testing.T) {
 		{"path that climbs", get("GET", "/v1/../../etc/passwd", ""), "HTTP/1.1 307 Temporary Redirect", 0},
 		{"wrong method", "POST /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", "HTTP/1.1 404 Not Found", 1},
 		{"another wrong method", get("DELETE", "/v1/status", ""), "HTTP/1.1 404 Not Found", 1},
-		{"huge header", get("GET", "/v1/status", "X: "+strings.Repeat("x", 64<<10)+"\r\n"),
-			"HTTP/1.1 431 Request Header Fields Too Large", 1},
+		{
+			"huge header", get("GET", "/v1/status", "X: "+strings.Repeat("x", 64<<10)+"\r\n"),
+			"HTTP/1.1 431 Request Header Fields Too Large", 1,
+		},
 		{"huge line", "GET /" + strings.Repeat("x", 64<<10) + " HTTP/1.1\r\n\r\n", "HTTP/1.1 431 Request Header Fields Too Large", 1},
 	} {
 		before := d.Stats().Control.Drops["control_malformed"]

@@ -58,14 +58,21 @@ subnets = ["10.43.0.0/24"]
 		check func(t *testing.T, d *daemon)
 	}{
 		{name: "nothing", edit: func(s string) string { return s + "# a comment\n" }, want: start0, log: []string{"change=none"}},
-		{name: "a container comes", edit: func(s string) string { return s + third },
-			want: with(map[string]string{"three": "net 10.42.0.13 0"}), log: []string{`container \"three\": added`}},
-		{name: "a container goes", edit: func(s string) string { return cut(s, "[[container]]\nname = \"two\"") },
-			want: map[string]string{"one": "net 10.42.0.11 0"}, log: []string{`container \"two\": removed`}},
-		{name: "one takes the place of another", edit: func(s string) string { return strings.Replace(s, `"two"`, `"again"`, 1) },
-			want: map[string]string{"one": "net 10.42.0.11 0", "again": "net 10.42.0.12 1"}, log: []string{"added", "removed"}},
+		{
+			name: "a container comes", edit: func(s string) string { return s + third },
+			want: with(map[string]string{"three": "net 10.42.0.13 0"}), log: []string{`container \"three\": added`},
+		},
+		{
+			name: "a container goes", edit: func(s string) string { return cut(s, "[[container]]\nname = \"two\"") },
+			want: map[string]string{"one": "net 10.42.0.11 0"}, log: []string{`container \"two\": removed`},
+		},
+		{
+			name: "one takes the place of another", edit: func(s string) string { return strings.Replace(s, `"two"`, `"again"`, 1) },
+			want: map[string]string{"one": "net 10.42.0.11 0", "again": "net 10.42.0.12 1"}, log: []string{"added", "removed"},
+		},
 		{name: "all go", edit: func(s string) string { return cut(s, "[[container]]") }, want: map[string]string{}},
-		{name: "uids", edit: func(s string) string { return s + "uids = [65534]\n" }, want: start0,
+		{
+			name: "uids", edit: func(s string) string { return s + "uids = [65534]\n" }, want: start0,
 			log: []string{`container \"two\": uids [65534]`},
 			check: func(t *testing.T, d *daemon) {
 				as(t, stranger, func() {
@@ -78,8 +85,10 @@ subnets = ["10.43.0.0/24"]
 						t.Errorf("container one: %v", err)
 					}
 				})
-			}},
-		{name: "missing", edit: func(s string) string { return s + "missing = \"kernel\"\n" }, want: start0,
+			},
+		},
+		{
+			name: "missing", edit: func(s string) string { return s + "missing = \"kernel\"\n" }, want: start0,
 			check: func(t *testing.T, d *daemon) {
 				a, err := launch.Attach(AttachPath(d.dir), "two")
 				if err != nil || a.Missing != launch.MissingKernel {
@@ -87,8 +96,10 @@ subnets = ["10.43.0.0/24"]
 				} else {
 					_ = unix.Close(a.FD)
 				}
-			}},
-		{name: "vteps", edit: func(s string) string { return strings.Replace(s, `["127.88.0.2"]`, `["127.88.0.2", "127.88.0.3"]`, 1) },
+			},
+		},
+		{
+			name: "vteps", edit: func(s string) string { return strings.Replace(s, `["127.88.0.2"]`, `["127.88.0.2", "127.88.0.3"]`, 1) },
 			want: start0, log: []string{"vteps"},
 			check: func(t *testing.T, d *daemon) {
 				if v := d.Status().Networks[0].VTEPs; !slices.Equal(v, []string{"127.88.0.2", "127.88.0.3"}) {
@@ -97,17 +108,21 @@ subnets = ["10.43.0.0/24"]
 				if n := d.fib.Load().Network(42); len(n.Replicate()) != 2 {
 					t.Errorf("frames are flooded to %v", n.Replicate())
 				}
-			}},
-		{name: "learn", edit: func(s string) string { return strings.Replace(s, "vni = 42", "vni = 42\nlearn = true", 1) }, want: start0,
+			},
+		},
+		{
+			name: "learn", edit: func(s string) string { return strings.Replace(s, "vni = 42", "vni = 42\nlearn = true", 1) }, want: start0,
 			check: func(t *testing.T, d *daemon) {
 				if !d.Status().Networks[0].Learn {
 					t.Error("it does not learn")
 				}
-			}},
+			},
+		},
 		{name: "a static host", edit: func(s string) string {
 			return strings.Replace(s, "[[container]]", "[[network.host]]\nip = \"10.42.0.99\"\nmac = \"02:00:00:00:00:99\"\nvtep = \"127.88.0.2\"\n\n[[container]]", 1)
 		}, want: start0, log: []string{"1 static hosts, was 0"}},
-		{name: "a network comes, with a container", want: with(map[string]string{"three": "other 10.43.0.13 1"}),
+		{
+			name: "a network comes, with a container", want: with(map[string]string{"three": "other 10.43.0.13 1"}),
 			edit: func(s string) string {
 				more := strings.Replace(strings.Replace(third, `"net"`, `"other"`, 1), "10.42", "10.43", 1) + "worker = 1\n"
 				return strings.Replace(s, "[[container]]", other+"\n[[container]]", 1) + more
@@ -116,30 +131,38 @@ subnets = ["10.43.0.0/24"]
 				if n := d.Status().Networks; len(n) != 2 || n[1].Members != 1 {
 					t.Errorf("networks %+v", n)
 				}
-			}},
-		{name: "what waits for a restart", want: start0,
+			},
+		},
+		{
+			name: "what waits for a restart", want: start0,
 			edit: func(s string) string {
 				s = strings.Replace(s, "workers = 2", "workers = 2\nspin = \"1ms\"", 1)
 				s = strings.Replace(s, "127.88.0.1\"\n", "127.88.0.1\"\nport = 4790\n", 1)
 				s = strings.Replace(s, `addresses = ["10.42.0.12"]`, `addresses = ["10.42.0.77"]`, 1)
 				return strings.Replace(s, "worker = 1", "worker = 0", 1)
 			},
-			log: []string{"restart of the daemon: spin", "restart of the daemon: underlay port 4790, was 4789",
-				`container \"two\": addresses [10.42.0.77], was [10.42.0.12]`, `container \"two\": worker 0, was 1`},
+			log: []string{
+				"restart of the daemon: spin", "restart of the daemon: underlay port 4790, was 4789",
+				`container \"two\": addresses [10.42.0.77], was [10.42.0.12]`, `container \"two\": worker 0, was 1`,
+			},
 			check: func(t *testing.T, d *daemon) {
 				if a := d.Status().Underlay.Address; a != "127.88.0.1:4789" {
 					t.Errorf("underlay %s", a)
 				}
-			}},
-		{name: "a segment that has containers keeps what they were made from", want: start0,
+			},
+		},
+		{
+			name: "a segment that has containers keeps what they were made from", want: start0,
 			edit: func(s string) string { return strings.Replace(s, "vni = 42", "vni = 44", 1) },
 			log:  []string{"vni 44, was 42"},
 			check: func(t *testing.T, d *daemon) {
 				if n := d.Status().Networks[0]; n.VNI != 42 || d.fib.Load().Network(42) == nil || d.fib.Load().Network(44) != nil {
 					t.Errorf("network %+v", n)
 				}
-			}},
-		{name: "a container that changes its network waits, the network too", want: start0,
+			},
+		},
+		{
+			name: "a container that changes its network waits, the network too", want: start0,
 			edit: func(s string) string {
 				s = strings.Replace(s, `name = "net"`, `name = "new"`, 1)
 				s = strings.Replace(s, "vni = 42", "vni = 44", 1)
@@ -150,11 +173,13 @@ subnets = ["10.43.0.0/24"]
 				if d.fib.Load().Network(42) == nil || d.fib.Load().Network(44) == nil {
 					t.Error("a network is missing")
 				}
-			}},
+			},
+		},
 		// A network gets another name while its containers keep the old one:
 		// two networks with one VNI. Nothing changes, the container that was
 		// removed in the same file included.
-		{name: "a contradiction", want: start0, error: "duplicate vni 42",
+		{
+			name: "a contradiction", want: start0, error: "duplicate vni 42",
 			edit: func(s string) string {
 				s = strings.Replace(cut(s, "[[container]]\nname = \"two\""), `name = "net"`, `name = "new"`, 1)
 				return strings.ReplaceAll(s, `network = "net"`, `network = "new"`)
@@ -166,9 +191,11 @@ subnets = ["10.43.0.0/24"]
 				if len(d.fib.Load().Network(42).Members()) != 2 {
 					t.Error("a member is missing")
 				}
-			}},
+			},
+		},
 		// Two's address changes, which waits; the newcomer wants the old one.
-		{name: "an address that is still taken", error: `container "three": network "net": duplicate member mac`,
+		{
+			name: "an address that is still taken", error: `container "three": network "net": duplicate member mac`,
 			want: with(map[string]string{"four": "net 10.42.0.14 1"}),
 			edit: func(s string) string {
 				s = strings.Replace(s, `"10.42.0.12"`, `"10.42.0.77"`, 1)
@@ -183,7 +210,8 @@ subnets = ["10.43.0.0/24"]
 				if _, err := launch.Attach(AttachPath(d.dir), "three"); err == nil {
 					t.Error("attached to a container that was refused")
 				}
-			}},
+			},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := runDir(t)

@@ -72,8 +72,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func (cmd *command) execute(args []string, stdout, stderr io.Writer) int {
-	c := &call{cmd: cmd, args: args, stdout: stdout, stderr: stderr,
-		flags: flag.NewFlagSet(cmd.name, flag.ContinueOnError)}
+	c := &call{
+		cmd: cmd, args: args, stdout: stdout, stderr: stderr,
+		flags: flag.NewFlagSet(cmd.name, flag.ContinueOnError),
+	}
 	c.flags.SetOutput(io.Discard)
 	c.flags.Usage = func() {}
 	err := cmd.run(c)

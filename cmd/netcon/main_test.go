@@ -308,10 +308,14 @@ func TestPrintStatus(t *testing.T) {
 		Version: "v1", PID: 7, UptimeSec: 3661.9, RuntimeDir: "/run/netcon",
 		Underlay: dataplane.UnderlayStatus{Kind: "udp", Address: "192.0.2.1:4789", MTU: 1500, Features: "gso"},
 		Workers:  []dataplane.WorkerStatus{{CPU: -1, Containers: 2, RxFrames: 3, TxFrames: 4}, {Index: 1, CPU: 5}},
-		Networks: []dataplane.NetworkStatus{{Name: "net", VNI: 42, MTU: 1450, Subnets: []string{"10.42.0.0/24", "fd42::/64"}, Members: 1},
-			{Name: "open", Learn: true, Learned: 9}},
-		Containers: []dataplane.ContainerStatus{{Name: "web", Network: "net", Addresses: []string{"10.42.0.10"}, Engine: "gvisor", Mode: "pump",
-			Sockets: 3, BytesIn: 1023, BytesOut: 5 << 30, Restarts: 1}},
+		Networks: []dataplane.NetworkStatus{
+			{Name: "net", VNI: 42, MTU: 1450, Subnets: []string{"10.42.0.0/24", "fd42::/64"}, Members: 1},
+			{Name: "open", Learn: true, Learned: 9},
+		},
+		Containers: []dataplane.ContainerStatus{{
+			Name: "web", Network: "net", Addresses: []string{"10.42.0.10"}, Engine: "gvisor", Mode: "pump",
+			Sockets: 3, BytesIn: 1023, BytesOut: 5 << 30, Restarts: 1,
+		}},
 	})
 	const want = `netcon v1, pid 7, up 1h1m1s, /run/netcon
 underlay udp 192.0.2.1:4789, mtu 1500, gso
@@ -334,8 +338,10 @@ func TestPrintSockets(t *testing.T) {
 	var b bytes.Buffer
 	printSockets(&b, []dataplane.Socket{
 		{Container: "web", Info: socket.Info{State: "LISTEN", Local: netip.MustParseAddrPort("[::]:80"), SendQueue: 511, PID: 9, Mode: "pump"}},
-		{Container: "web", Info: socket.Info{State: "ESTAB", Local: netip.MustParseAddrPort("10.42.0.10:80"),
-			Remote: netip.MustParseAddrPort("10.42.0.20:4000"), RecvQueue: 5, BytesIn: 2048, Mode: "pump"}},
+		{Container: "web", Info: socket.Info{
+			State: "ESTAB", Local: netip.MustParseAddrPort("10.42.0.10:80"),
+			Remote: netip.MustParseAddrPort("10.42.0.20:4000"), RecvQueue: 5, BytesIn: 2048, Mode: "pump",
+		}},
 	})
 	for _, want := range []string{"CONTAINER  STATE", "web        LISTEN", "[::]:80", "10.42.0.20:4000", "2.0KiB"} {
 		if !strings.Contains(b.String(), want) {

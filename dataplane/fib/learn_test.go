@@ -98,8 +98,10 @@ func TestLearnNothing(t *testing.T) {
 		t.Errorf("from a configured VTEP: %+v, replicates to %v", closed.Lookup(other, 0), closed.Replicate())
 	}
 	n := build(t, nil, blue(true)).Network(7)
-	for name, m := range map[string]wire.MAC{"local": local, "static": remote, "static without a place": nomad,
-		"group": group, "broadcast": wire.Broadcast, "zero": {}} {
+	for name, m := range map[string]wire.MAC{
+		"local": local, "static": remote, "static without a place": nomad,
+		"group": group, "broadcast": wire.Broadcast, "zero": {},
+	} {
 		before := n.Lookup(m, 0)
 		if r := n.Learn(m, vtep(1), 0); r != stat.Accepted || n.Learned() != 0 || n.Lookup(m, 0) != before {
 			t.Errorf("%s: %v, %d learned", name, r, n.Learned())

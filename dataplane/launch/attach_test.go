@@ -86,8 +86,11 @@ func TestAttach(t *testing.T) {
 		{"to the kernel", "web", shm.Reply{Value: shm.MissingKernel}, Attachment{Container: "web", Missing: MissingKernel}},
 		{"an unknown policy", "web", shm.Reply{Value: 77}, Attachment{Container: "web", Missing: MissingFail}},
 		{"a name that says it is long", "", shm.Reply{Opt: text("web"), Optlen: 1 << 31}, Attachment{Container: "web", Missing: MissingFail}},
-		{"the longest name", strings.Repeat("n", shm.NameMax-1), shm.Reply{},
-			Attachment{Container: strings.Repeat("n", shm.NameMax-1), Missing: MissingFail}},
+		{
+			"the longest name", strings.Repeat("n", shm.NameMax-1),
+			shm.Reply{},
+			Attachment{Container: strings.Repeat("n", shm.NameMax-1), Missing: MissingFail},
+		},
 	} {
 		c.reply.Magic = shm.Magic
 		f := newFake(t, answerWith(c.reply))

@@ -37,10 +37,16 @@ func TestEnviron(t *testing.T) {
 		{"ours already", []string{"LD_PRELOAD=" + shim}, nil, shim},
 		{"ours of elsewhere", []string{"LD_PRELOAD=a.so:/opt/libnetcon.so:b.so"}, nil, "a.so:b.so:" + shim},
 		{"two of them", []string{"LD_PRELOAD=a.so", "LD_PRELOAD=b.so"}, nil, "b.so:" + shim}, // the loader takes the last one
-		{"from outside", append([]string{"NETCON_MISSING=kernel", "NETCON_ATTACH=3:1", "NETCON_CONTAINER=other", "NETCON_SOCKET=/tmp/x"}, ours...),
-			nil, shim},
-		{"the launcher's", []string{"NETCON_RUN=/tmp/run", "NETCON_SHIM=/tmp/libnetcon.so", "NETCONX=1"},
-			[]string{"NETCON_RUN=/tmp/run", "NETCON_SHIM=/tmp/libnetcon.so", "NETCONX=1"}, shim},
+		{
+			"from outside", append([]string{"NETCON_MISSING=kernel", "NETCON_ATTACH=3:1", "NETCON_CONTAINER=other", "NETCON_SOCKET=/tmp/x"}, ours...),
+			nil, shim,
+		},
+		{
+			"the launcher's",
+			[]string{"NETCON_RUN=/tmp/run", "NETCON_SHIM=/tmp/libnetcon.so", "NETCONX=1"},
+			[]string{"NETCON_RUN=/tmp/run", "NETCON_SHIM=/tmp/libnetcon.so", "NETCONX=1"},
+			shim,
+		},
 	} {
 		before := slices.Clone(c.env)
 		got := a.Environ(c.env, shim, MissingFail)

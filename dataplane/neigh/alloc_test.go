@@ -14,9 +14,12 @@ import (
 // learned returns a table that knows n IPv4 neighbours from 10.2.0.0 on, and
 // their addresses.
 func learned(tb testing.TB, n int) (*Table, []netip.Addr) {
-	t := New(Config{MAC: usMAC, Addrs: []netip.Prefix{
-		netip.MustParsePrefix("10.1.0.1/8"), netip.MustParsePrefix("fd00::1/64")},
-		Gateway4: ip("10.1.0.254"), Gateway6: ip("fe80::fe"), Sender: &quiet{}})
+	t := New(Config{
+		MAC: usMAC, Addrs: []netip.Prefix{
+			netip.MustParsePrefix("10.1.0.1/8"), netip.MustParsePrefix("fd00::1/64"),
+		},
+		Gateway4: ip("10.1.0.254"), Gateway6: ip("fe80::fe"), Sender: &quiet{},
+	})
 	var as []netip.Addr
 	for i := range n {
 		p := with(arpRequestToUs, offSPA, 10, 2, byte(i>>8), byte(i))

@@ -44,7 +44,8 @@ func TestFlood(t *testing.T) {
 	out := &quiet{}
 	var s stat.Block
 	table := New(Config{MAC: usMAC, Addrs: []netip.Prefix{
-		netip.MustParsePrefix("10.1.0.1/8"), netip.MustParsePrefix("fd00::1/64")}, Sender: out, Stat: &s})
+		netip.MustParsePrefix("10.1.0.1/8"), netip.MustParsePrefix("fd00::1/64"),
+	}, Sender: out, Stat: &s})
 	table.ARP(peerMAC, arpRequestToUs, 0)
 	table.Lookup(peer4, 0)
 	table.ARP(peerMAC, arpReplyToUs, 0)

@@ -84,8 +84,10 @@ func (b *bench) answered() {
 }
 
 func FuzzARP(f *testing.F) {
-	for _, p := range [][]byte{arpRequestToUs, arpReplyToUs, arpAnnouncement, arpReplyToPeer,
-		with(arpRequestToUs, offSPA, 0, 0, 0, 0), with(arpReplyToUs, offSPA, 10, 1, 0, 7), arpRequestToUs[:20]} {
+	for _, p := range [][]byte{
+		arpRequestToUs, arpReplyToUs, arpAnnouncement, arpReplyToPeer,
+		with(arpRequestToUs, offSPA, 0, 0, 0, 0), with(arpReplyToUs, offSPA, 10, 1, 0, 7), arpRequestToUs[:20],
+	} {
 		f.Add(peerMAC[:], p, uint16(100))
 	}
 	f.Fuzz(func(t *testing.T, src, p []byte, ms uint16) {
@@ -109,10 +111,12 @@ func FuzzARP(f *testing.F) {
 }
 
 func FuzzND(f *testing.F) {
-	for _, p := range [][]byte{nsToUs, naToUs, nsProbe, naToAll, nsUnicast, nsToUs[:offOpts],
+	for _, p := range [][]byte{
+		nsToUs, naToUs, nsProbe, naToAll, nsUnicast, nsToUs[:offOpts],
 		fix(with(naToUs, offTarget+15, 7), offICMP), fix(with(nsToUs, offICMP, 134), offICMP),
 		fix(cat(with(nsToUs[:40], 6, 60), []byte{58, 0, 1, 4, 0, 0, 0, 0}, nsToUs[40:]), 48),
-		fix(cat(with(nsToUs[:40], 6, 44), []byte{58, 0, 0, 1, 0, 0, 0, 1}, nsToUs[40:]), 48)} {
+		fix(cat(with(nsToUs[:40], 6, 44), []byte{58, 0, 0, 1, 0, 0, 0, 1}, nsToUs[40:]), 48),
+	} {
 		f.Add(peerMAC[:], p, uint16(100))
 	}
 	f.Fuzz(func(t *testing.T, src, p []byte, ms uint16) {

@@ -30,23 +30,47 @@ func TestNSVariants(t *testing.T) {
 		answers []frame
 		state   string
 	}{
-		{"unicast", fix(with(nsToUs, offDst, b6us...), offICMP),
-			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}}, "STALE"},
-		{"to all nodes", fix(with(nsToUs, offDst, b6all...), offICMP),
-			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}}, "STALE"},
-		{"without option", fix(nsToUs[:offOpts], offICMP),
-			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}}, "-"},
-		{"unknown option first", fix(cat(nsToUs[:offOpts], []byte{14, 1, 1, 2, 3, 4, 5, 6}, slla), offICMP),
-			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}}, "STALE"},
-		{"behind destination options", fix(cat(with(nsToUs[:40], 6, 60), []byte{58, 0, 1, 4, 0, 0, 0, 0}, nsToUs[40:]), 48),
-			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}}, "STALE"},
-		{"option names another MAC than the frame", fix(with(nsToUs, offOpts+2, otherMAC[:]...), offICMP),
-			[]frame{{otherMAC, wire.EtherTypeIPv6, naToPeer}}, "STALE"},
+		{
+			"unicast", fix(with(nsToUs, offDst, b6us...), offICMP),
+			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}},
+			"STALE",
+		},
+		{
+			"to all nodes", fix(with(nsToUs, offDst, b6all...), offICMP),
+			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}},
+			"STALE",
+		},
+		{
+			"without option", fix(nsToUs[:offOpts], offICMP),
+			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}},
+			"-",
+		},
+		{
+			"unknown option first", fix(cat(nsToUs[:offOpts], []byte{14, 1, 1, 2, 3, 4, 5, 6}, slla), offICMP),
+			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}},
+			"STALE",
+		},
+		{
+			"behind destination options", fix(cat(with(nsToUs[:40], 6, 60), []byte{58, 0, 1, 4, 0, 0, 0, 0}, nsToUs[40:]), 48),
+			[]frame{{peerMAC, wire.EtherTypeIPv6, naToPeer}},
+			"STALE",
+		},
+		{
+			"option names another MAC than the frame", fix(with(nsToUs, offOpts+2, otherMAC[:]...), offICMP),
+			[]frame{{otherMAC, wire.EtherTypeIPv6, naToPeer}},
+			"STALE",
+		},
 		{"for another", fix(with(nsToUs, offTarget+15, 9), offICMP), nil, "-"},
-		{"source off-link", fix(with(nsToUs, offSrc+1, offLink), offICMP),
-			[]frame{{peerMAC, wire.EtherTypeIPv6, fix(with(naToPeer, offDst+1, offLink), offICMP)}}, "-"},
-		{"is the address free", nsProbe,
-			[]frame{{allNodesMAC, wire.EtherTypeIPv6, naToAll}}, "-"},
+		{
+			"source off-link", fix(with(nsToUs, offSrc+1, offLink), offICMP),
+			[]frame{{peerMAC, wire.EtherTypeIPv6, fix(with(naToPeer, offDst+1, offLink), offICMP)}},
+			"-",
+		},
+		{
+			"is the address free", nsProbe,
+			[]frame{{allNodesMAC, wire.EtherTypeIPv6, naToAll}},
+			"-",
+		},
 		{"is another address free", fix(with(nsProbe, offTarget+15, 9), offICMP), nil, "-"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -59,9 +59,11 @@ func newCable(t *testing.T, seed uint64, loss float64) *cable {
 	for i := range 2 {
 		n := byte(i + 1)
 		e := &end{c: c, i: i, mac: wire.MAC{2, 0, 0, 0, 0, n}, ips: []netip.Addr{
-			netip.AddrFrom4([4]byte{10, 1, 0, n}), netip.AddrFrom16([16]byte{0: 0xfd, 15: n})}}
+			netip.AddrFrom4([4]byte{10, 1, 0, n}), netip.AddrFrom16([16]byte{0: 0xfd, 15: n}),
+		}}
 		e.Table = New(Config{MAC: e.mac, Sender: e, Stat: &e.stat, Addrs: []netip.Prefix{
-			netip.PrefixFrom(e.ips[0], 24), netip.PrefixFrom(e.ips[1], 64)}})
+			netip.PrefixFrom(e.ips[0], 24), netip.PrefixFrom(e.ips[1], 64),
+		}})
 		c.ends[i] = e
 	}
 	return c

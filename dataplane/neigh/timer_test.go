@@ -107,12 +107,16 @@ func TestAging(t *testing.T) {
 		use   func(*bench)
 		probe frame
 	}{
-		{"ARP", func(b *bench) { b.bring4("REACHABLE"); b.advance(reachableTime - 2*lockTime - 1) },
+		{
+			"ARP", func(b *bench) { b.bring4("REACHABLE"); b.advance(reachableTime - 2*lockTime - 1) },
 			func(b *bench) { b.lookup(peer4, Found) },
-			frame{peerMAC, wire.EtherTypeARP, arpRequestToPeer}},
-		{"ND", func(b *bench) { b.bring6("REACHABLE"); b.advance(reachableTime - 1) },
+			frame{peerMAC, wire.EtherTypeARP, arpRequestToPeer},
+		},
+		{
+			"ND", func(b *bench) { b.bring6("REACHABLE"); b.advance(reachableTime - 1) },
 			func(b *bench) { b.lookup(peer6, Found) },
-			frame{peerMAC, wire.EtherTypeIPv6, nsUnicast}},
+			frame{peerMAC, wire.EtherTypeIPv6, nsUnicast},
+		},
 	} {
 		state := func(b *bench) string {
 			if es := b.Entries(); len(es) == 1 {

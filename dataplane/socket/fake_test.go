@@ -64,8 +64,10 @@ type fakeEngine struct {
 }
 
 func newFake() *fakeEngine {
-	return &fakeEngine{socks: map[stream.Handle]*fakeSock{}, ports: map[netip.AddrPort]*fakeSock{}, port: 30000,
-		window: 64 << 10, calls: map[string]int{}}
+	return &fakeEngine{
+		socks: map[stream.Handle]*fakeSock{}, ports: map[netip.AddrPort]*fakeSock{}, port: 30000,
+		window: 64 << 10, calls: map[string]int{},
+	}
 }
 
 func (e *fakeEngine) Deliver([]byte, bool)            {}

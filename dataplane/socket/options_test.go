@@ -163,8 +163,10 @@ func TestOptions(t *testing.T) {
 		{name: "IPv4 on IPv6", a: v6, level: ip4, opt: unix.IP_TOS, in: le(16), out: le(16)},
 		{name: "ULP", a: a, level: tcp, opt: unix.TCP_ULP, in: []byte("tls"), setErr: unix.ENOENT, out: []byte{}},
 		{name: "congestion", a: a, level: tcp, opt: unix.TCP_CONGESTION, in: []byte("reno"), out: append([]byte("reno"), make([]byte, 12)...)},
-		{name: "no such congestion", a: a, level: tcp, opt: unix.TCP_CONGESTION, in: []byte("warp"), setErr: unix.ENOENT,
-			out: append([]byte("reno"), make([]byte, 12)...)},
+		{
+			name: "no such congestion", a: a, level: tcp, opt: unix.TCP_CONGESTION, in: []byte("warp"), setErr: unix.ENOENT,
+			out: append([]byte("reno"), make([]byte, 12)...),
+		},
 		{name: "peercred", a: a, level: sol, opt: unix.SO_PEERCRED, out: []byte{0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255}},
 		{name: "original destination", a: a, level: ip4, opt: soOriginalDst, getErr: unix.ENOENT},
 		{name: "zerocopy", a: a, level: sol, opt: unix.SO_ZEROCOPY, in: le(1), setErr: unix.EOPNOTSUPP, out: le(0)},

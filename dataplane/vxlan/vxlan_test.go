@@ -63,8 +63,10 @@ var (
 func snapshot(t testing.TB) *fib.Snapshot {
 	t.Helper()
 	s, err := fib.New([]fib.Network{
-		{VNI: 42, Name: "blue", VTEPs: []netip.Addr{vtep4, vtep6},
-			Members: []fib.Member{{MAC: local, Port: fib.Port{Worker: 1, Index: 2}}}},
+		{
+			VNI: 42, Name: "blue", VTEPs: []netip.Addr{vtep4, vtep6},
+			Members: []fib.Member{{MAC: local, Port: fib.Port{Worker: 1, Index: 2}}},
+		},
 		{VNI: 43, Name: "open", Learn: true},
 	}, nil)
 	if err != nil {
@@ -160,8 +162,10 @@ func TestDecapDrops(t *testing.T) {
 		block.Drop(r)
 	}
 	block.Publish()
-	for r, want := range map[stat.Reason]uint64{stat.DropVXLANShort: 2, stat.DropVXLANFlags: 2, stat.DropUnknownVNI: 3,
-		stat.DropUnknownVTEP: 4, stat.DropInnerShort: 2, stat.DropInnerMAC: 4, stat.DropEtherType: 2} {
+	for r, want := range map[stat.Reason]uint64{
+		stat.DropVXLANShort: 2, stat.DropVXLANFlags: 2, stat.DropUnknownVNI: 3,
+		stat.DropUnknownVTEP: 4, stat.DropInnerShort: 2, stat.DropInnerMAC: 4, stat.DropEtherType: 2,
+	} {
 		if got := block.Drops(r); got != want {
 			t.Errorf("%v counted %d times, want %d", r, got, want)
 		}

@@ -132,8 +132,10 @@ func FuzzSum(f *testing.F) {
 	f.Add(uint64(1<<64-1), bytes.Repeat([]byte{0xff}, 65), bytes.Repeat([]byte{0xff}, 129))
 	f.Fuzz(func(t *testing.T, start uint64, a, b []byte) {
 		a = a[:len(a)&^1]
-		s := []byte{byte(start >> 56), byte(start >> 48), byte(start >> 40), byte(start >> 32),
-			byte(start >> 24), byte(start >> 16), byte(start >> 8), byte(start)}
+		s := []byte{
+			byte(start >> 56), byte(start >> 48), byte(start >> 40), byte(start >> 32),
+			byte(start >> 24), byte(start >> 16), byte(start >> 8), byte(start),
+		}
 		if got, want := Sum(start).Add(a).Add(b).Fold(), naive(s, a, b); got != want {
 			t.Fatalf("%#x, want %#x", got, want)
 		}

@@ -247,12 +247,14 @@ func (e *fakeEngine) Listen(stream.Handle, int) syscall.Errno          { return 
 func (e *fakeEngine) Accept(stream.Handle, uint64) (stream.Handle, syscall.Errno) {
 	return 0, unix.EAGAIN
 }
+
 func (e *fakeEngine) Connect(stream.Handle, netip.AddrPort) syscall.Errno { return unix.EINPROGRESS }
 func (e *fakeEngine) Attach(stream.Handle, *stream.Pair)                  {}
 func (e *fakeEngine) Shutdown(stream.Handle, stream.How) syscall.Errno    { return 0 }
 func (e *fakeEngine) Local(stream.Handle) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
+
 func (e *fakeEngine) Remote(stream.Handle) (netip.AddrPort, syscall.Errno) {
 	return netip.AddrPort{}, unix.ENOTCONN
 }

@@ -77,8 +77,10 @@ func TestInputDrops(t *testing.T) {
 		before func(w *world)
 		reason stat.Reason
 	}{
-		{name: "from ourselves", src: ownVTEP, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
-			before: func(w *world) { w.learn = true; w.store() }, reason: stat.DropUnknownVTEP},
+		{
+			name: "from ourselves", src: ownVTEP, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
+			before: func(w *world) { w.learn = true; w.store() }, reason: stat.DropUnknownVTEP,
+		},
 		{name: "from a stranger", src: strange, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good), reason: stat.DropUnknownVTEP},
 		{name: "empty", src: peer1, frame: nil, reason: stat.DropVXLANShort},
 		{name: "half a header", src: peer1, frame: make([]byte, 7), reason: stat.DropVXLANShort},
@@ -91,26 +93,44 @@ func TestInputDrops(t *testing.T) {
 		{name: "LLDP", src: peer1, frame: encap(testVNI, mac(1), farMAC, 0x88cc, good), reason: stat.DropEtherType},
 		{name: "VLAN tag", src: peer1, frame: encap(testVNI, mac(1), farMAC, 0x8100, good), reason: stat.DropEtherType},
 		{name: "to nobody", src: peer1, frame: encap(testVNI, mac(77), farMAC, wire.EtherTypeIPv4, good), reason: stat.DropNotForUs},
-		{name: "to a host that is not here", src: peer2, frame: encap(testVNI, farMAC, wire.MAC{2, 0, 0, 0, 9, 9}, wire.EtherTypeIPv4, good),
-			reason: stat.DropNotForUs},
+		{
+			name: "to a host that is not here", src: peer2, frame: encap(testVNI, farMAC, wire.MAC{2, 0, 0, 0, 9, 9}, wire.EtherTypeIPv4, good),
+			reason: stat.DropNotForUs,
+		},
 		{name: "to the zero MAC", src: peer1, frame: encap(testVNI, wire.MAC{}, farMAC, wire.EtherTypeIPv4, good), reason: stat.DropNotForUs},
 		{name: "no ARP", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeARP, make([]byte, 28)), reason: stat.DropARPInvalid},
-		{name: "forged ARP", src: peer1, reason: stat.DropARPInvalid,
-			frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeARP, arp(wire.ARPReply, mac(9), ip4(9), mac(1), ip4(1)))},
-		{name: "neighbour discovery from far away", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv6, ns(254)),
-			reason: stat.DropNDInvalid},
-		{name: "container gone", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
-			before: func(w *world) { w.members[0].Remove() }, reason: stat.DropContainerGone},
-		{name: "container gone from the other worker", src: peer1, frame: encap(testVNI, mac(3), farMAC, wire.EtherTypeIPv4, good),
-			before: func(w *world) { w.members[2].Remove() }, reason: stat.DropContainerGone},
-		{name: "container restarting", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
-			before: func(w *world) { w.members[0].die("for the test", nil) }, reason: stat.DropContainerGone},
-		{name: "another container has the place", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
-			before: func(w *world) { w.members[0].mac = mac(78) }, reason: stat.DropNotForUs},
-		{name: "hand-over full", src: peer1, frame: encap(testVNI, mac(3), farMAC, wire.EtherTypeIPv4, good),
-			before: fillHandover, reason: stat.DropHandoverFull},
-		{name: "learning too fast", src: peer1, frame: encap(testVNI, mac(77), wire.MAC{2, 7}, wire.EtherTypeIPv4, good),
-			before: learnTooMuch, reason: stat.DropLearnLimit},
+		{
+			name: "forged ARP", src: peer1, reason: stat.DropARPInvalid,
+			frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeARP, arp(wire.ARPReply, mac(9), ip4(9), mac(1), ip4(1))),
+		},
+		{
+			name: "neighbour discovery from far away", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv6, ns(254)),
+			reason: stat.DropNDInvalid,
+		},
+		{
+			name: "container gone", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
+			before: func(w *world) { w.members[0].Remove() }, reason: stat.DropContainerGone,
+		},
+		{
+			name: "container gone from the other worker", src: peer1, frame: encap(testVNI, mac(3), farMAC, wire.EtherTypeIPv4, good),
+			before: func(w *world) { w.members[2].Remove() }, reason: stat.DropContainerGone,
+		},
+		{
+			name: "container restarting", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
+			before: func(w *world) { w.members[0].die("for the test", nil) }, reason: stat.DropContainerGone,
+		},
+		{
+			name: "another container has the place", src: peer1, frame: encap(testVNI, mac(1), farMAC, wire.EtherTypeIPv4, good),
+			before: func(w *world) { w.members[0].mac = mac(78) }, reason: stat.DropNotForUs,
+		},
+		{
+			name: "hand-over full", src: peer1, frame: encap(testVNI, mac(3), farMAC, wire.EtherTypeIPv4, good),
+			before: fillHandover, reason: stat.DropHandoverFull,
+		},
+		{
+			name: "learning too fast", src: peer1, frame: encap(testVNI, mac(77), wire.MAC{2, 7}, wire.EtherTypeIPv4, good),
+			before: learnTooMuch, reason: stat.DropLearnLimit,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, 2)

@@ -34,6 +34,7 @@ func (r *recorder) Fatalf(f string, a ...any) {
 	r.fatal = fmt.Sprintf(f, a...)
 	panic(ended{})
 }
+
 func (r *recorder) Skipf(f string, a ...any) {
 	r.skip = fmt.Sprintf(f, a...)
 	panic(ended{})

@@ -151,8 +151,10 @@ func TestReproducible(t *testing.T) {
 		t.Error("another seed, same output")
 	}
 	conserved(t, ra)
-	for name, n := range map[string]uint64{"dropped": ra.Dropped, "duplicated": ra.Duplicated,
-		"reordered": ra.Reordered, "corrupted": ra.Corrupted, "delayed": ra.Delayed} {
+	for name, n := range map[string]uint64{
+		"dropped": ra.Dropped, "duplicated": ra.Duplicated,
+		"reordered": ra.Reordered, "corrupted": ra.Corrupted, "delayed": ra.Delayed,
+	} {
 		if n == 0 {
 			t.Errorf("nothing %s: %+v", name, ra)
 		}
