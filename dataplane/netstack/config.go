@@ -49,6 +49,10 @@ const (
 // maxSynRetries is how often gVisor retransmits a SYN before it gives up.
 const maxSynRetries = 6
 
+// minRTO is the shortest retransmission timeout. It has to exceed the delayed
+// acknowledgments of peers, 40 ms in Linux when the round trip time is short.
+const minRTO = 100 * time.Millisecond
+
 // minMTU is the smallest MTU that carries IPv6, RFC 8200 section 5.
 const minMTU = 1280
 

@@ -30,6 +30,25 @@
 // last. All errors but "packet too big" are settled here. Connections nobody
 // accepted yet are not followed: errors for them are dropped as forged.
 //
+// # Loss
+//
+// gVisor's recovery is SACK's (RFC 6675), which knows that a super-packet may
+// lose a part. RACK is off because it does not: a flight of one super-packet
+// that loses one segment waits for the timer. Congestion control is Reno: the
+// window of gVisor's CUBIC grows with time in units of the smoothed round trip
+// time, which is never below 1 ms, so on a shorter path with loss it stays at
+// two segments and every loss waits for the timer. From 2 ms on the two are
+// alike. What else recovery needs is done to the packets (loss.go): duplicate
+// ACKs are made recognizable, measurements that cannot be are removed, segments
+// behind a hole are not merged, and ACKs to a peer whose packets get lost go
+// out twice.
+//
+// 8 MiB in process, two cores, 3% of the packets lost each way: 0.8 s, a timeout
+// every 30 losses; without all this 24 s with RACK, 60 s without. What is left
+// to the timer (100 ms at least) is mostly the loss of a retransmission. A loss
+// of everything for longer than that doubles the timeout each time, as in any
+// TCP.
+//
 // # Ownership
 //
 // A packet of gVisor in the transmit queue holds a reference, which Transmit
@@ -71,11 +90,14 @@
 // and raw sockets: UDP is answered with port unreachable. OptSynCount above 6.
 // Info leaves what nobody knows zero: window scales and options of accepted
 // connections, the peer's window. Failed waits until bytes gVisor still holds
-// went into the Rx ring, unless the owner has bytes to send.
+// went into the Rx ring, unless the owner has bytes to send. SACK from a socket
+// that has closed its sending half: gVisor reports no holes then, and the peer
+// waits for its timer.
 //
 // # References
 //
-// RFC 792, 1122, 1191, 4443, 5927, 5961, 6691, 8200, 9293; in gVisor pkg/tcpip
-// transport/tcp/endpoint.go and dispatcher.go, stack/gro/gro.go; in the kernel
-// net/ipv4/tcp_ipv4.c (tcp_v4_err), net/ipv4/icmp.c, net/ipv6/icmp.c.
+// RFC 792, 1122, 1191, 4443, 5681, 5927, 5961, 6675, 6691, 7323, 8200, 9293; in
+// gVisor pkg/tcpip transport/tcp/endpoint.go, dispatcher.go, snd.go, rack.go and
+// cubic.go, stack/gro/gro.go; in the kernel net/ipv4/tcp_ipv4.c (tcp_v4_err),
+// net/ipv4/icmp.c, net/ipv6/icmp.c.
 package netstack

@@ -52,6 +52,13 @@ type flow struct {
 	ack  uint32 // highest we acknowledged
 	high uint32 // behind the highest received
 
+	window    uint16 // the peer's, as gVisor has it, unscaled
+	resent    bool   // resentEnd and resentAt are valid
+	resentEnd uint32 // behind the last segment that was retransmitted
+	resentAt  uint32 // the timestamp it carried
+	gap       bool   // something is missing before high
+	lossy     int    // inbound segments until the path counts as clean
+
 	mtu              int // path MTU: the network's, or what an ICMP error lowered it to
 	segsOut, segsIn  uint32
 	bytesIn          uint64 // read from gVisor
@@ -89,6 +96,8 @@ func (k *socket) noteSent(t wire.TCP, payload int) {
 		}
 	case after(end, f.nxt):
 		f.nxt = end
+	case payload > 0:
+		f.noteResent(t, end)
 	}
 	if flags&wire.TCPAck == 0 {
 		return
@@ -99,6 +108,7 @@ func (k *socket) noteSent(t wire.TCP, payload int) {
 	case after(ack, f.ack):
 		f.ack = ack
 	}
+	f.gap = f.gap && f.holes()
 	k.recharge()
 }
 
@@ -116,6 +126,7 @@ func (k *socket) noteReceived(t wire.TCP, payload int) {
 	}
 	if payload > 0 && f.got {
 		end := t.Seq() + uint32(payload)
+		f.noteLoss(t.Seq(), end)
 		if after(end, f.high) && end-f.ack <= maxBuffer {
 			f.high = end
 		}
@@ -174,6 +185,7 @@ const (
 	tcpOptMSS       = 2
 	tcpOptScale     = 3
 	tcpOptSACK      = 4
+	tcpOptBlocks    = 5
 	tcpOptTimestamp = 8
 )
 

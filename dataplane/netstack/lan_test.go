@@ -13,6 +13,8 @@ import (
 
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
+	"netcon/dataplane/wire"
+	"netcon/internal/testenv/faults"
 )
 
 // lan joins stacks by a fake wire, with a worker loop on the test's goroutine:
@@ -27,6 +29,8 @@ type lan struct {
 	mangle func(from *host, p []byte) [][]byte
 	// verified says that the wire vouches for transport checksums.
 	verified bool
+	// start is when the clock of the hosts' faults began.
+	start time.Time
 }
 
 // host is one stack and the application on it.
@@ -43,6 +47,7 @@ type host struct {
 	sent   [][]byte
 	keep   bool // remember sent packets
 	free   [][]byte
+	faults *faults.Injector // what packets to this host meet, if not nil
 }
 
 // sock is a socket of the application.
@@ -64,7 +69,7 @@ func addr6(n byte) netip.Addr {
 }
 
 func newLAN(t testing.TB, n int, edit func(*Config)) *lan {
-	l := &lan{t: t, path: stream.Path{Max: 1450, Checksums: true}, bell: make(chan struct{}, 1)}
+	l := &lan{t: t, path: stream.Path{Max: 1450, Checksums: true}, bell: make(chan struct{}, 1), start: time.Now()}
 	for i := range n {
 		cfg := Config{
 			Name: fmt.Sprintf("h%d", i+1), MTU: 1450, TimeWait: 50 * time.Millisecond,
@@ -123,6 +128,10 @@ func (h *host) Commit() {
 	if h.silent || h.dst == nil {
 		return
 	}
+	if h.dst.faults != nil {
+		h.dst.faults.Push(ethernet(h.frame), time.Since(h.l.start))
+		return
+	}
 	if h.l.mangle != nil {
 		h.dst.in = append(h.dst.in, h.l.mangle(h, h.frame)...)
 		return
@@ -133,6 +142,7 @@ func (h *host) Commit() {
 // The following implement stream.Events.
 
 func (h *host) Established(u uint64) { h.socks[u].established = true }
+
 func (h *host) Failed(u uint64, e syscall.Errno) {
 	if e == 0 {
 		h.l.t.Error("failed with no error")
@@ -147,6 +157,7 @@ func (h *host) Readable(u uint64) {
 		k.onReadable()
 	}
 }
+
 func (h *host) Writable(u uint64) {
 	k := h.socks[u]
 	k.writable++
@@ -155,15 +166,42 @@ func (h *host) Writable(u uint64) {
 	}
 }
 
+// ethernet puts an Ethernet header before an IP packet.
+func ethernet(p []byte) []byte {
+	f := make([]byte, wire.EthernetLen, wire.EthernetLen+len(p))
+	f[12], f[13] = 0x08, 0x00
+	if p[0]>>4 == 6 {
+		f[12], f[13] = 0x86, 0xdd
+	}
+	return append(f, p...)
+}
+
+// due moves the packets that have met their faults to their hosts.
+func (l *lan) due() {
+	for _, h := range l.hosts {
+		if h.faults == nil {
+			continue
+		}
+		for {
+			f, ok := h.faults.Pop(time.Since(l.start))
+			if !ok {
+				break
+			}
+			h.in = append(h.in, bytes.Clone(f[wire.EthernetLen:]))
+		}
+	}
+}
+
 // turn runs every host once and reports whether any did something.
 func (l *lan) turn() bool {
+	l.due()
 	busy := false
 	for _, h := range l.hosts {
 		in := h.in
 		h.in = nil
 		for _, p := range in {
 			h.s.Deliver(p, l.verified)
-			if l.mangle == nil {
+			if l.mangle == nil && h.faults == nil {
 				h.free = append(h.free, p)
 			}
 		}
@@ -344,8 +382,10 @@ type bulk struct {
 }
 
 func newBulk(from *host, src *sock, to *host, dst *sock, n int, seed byte) *bulk {
-	return &bulk{from: from, src: src, to: to, dst: dst, n: n,
-		rng: rand.NewChaCha8([32]byte{seed}), check: rand.NewChaCha8([32]byte{seed})}
+	return &bulk{
+		from: from, src: src, to: to, dst: dst, n: n,
+		rng: rand.NewChaCha8([32]byte{seed}), check: rand.NewChaCha8([32]byte{seed}),
+	}
 }
 
 // step moves what can be moved.

@@ -21,6 +21,7 @@ type incoming struct {
 	at       int   // offset of the upper layer
 	proto    uint8 // its number
 	verified bool  // the transport checksum needs no verification
+	apart    bool  // not to be merged with others
 }
 
 // Deliver implements stream.Engine.
@@ -178,28 +179,34 @@ func (s *Stack) deliverTCP(in *incoming) stat.Reason {
 	payload := len(t) - t.HeaderLen()
 	k := s.flows[in.key(t.SrcPort(), t.DstPort())]
 	refused := payload > 0 && s.refuses(k, t)
+	var m mending
 	if k != nil {
+		m = k.flow.mend(t)
 		if refused {
 			k.noteReceived(t, 0)
 		} else {
 			k.noteReceived(t, payload)
 		}
+		in.apart = k.flow.gap
 	}
-	if refused {
-		// Without its payload the segment still acknowledges: send
-		// queues must be able to drain.
+	if refused || m.duplicate && payload > 0 {
+		// Without its payload the segment still acknowledges: if refused,
+		// send queues must be able to drain.
 		s.enqueue(in, in.at+t.HeaderLen(), func(b []byte) {
-			h := wire.TCP(b[in.at:])
-			h.SetFlags(h.Flags() &^ (wire.TCPFin | wire.TCPPsh))
-			setLength(b)
+			bare(in, b)
+			m.apply(b[in.at:])
 		})
+	}
+	switch {
+	case refused:
 		return stat.DropBufferLimit
+	case t.Flags()&wire.TCPSyn != 0:
+		s.enqueue(in, len(in.b), func(b []byte) { raiseMSS(b[in.at:]) })
+	case m.duplicate || m.stale:
+		s.enqueue(in, len(in.b), func(b []byte) { m.apply(b[in.at:]) })
+	default:
+		s.enqueue(in, len(in.b), nil)
 	}
-	if t.Flags()&wire.TCPSyn != 0 {
-		s.enqueue(in, len(in.b), func(b []byte) { raiseMSS(wire.TCP(b[in.at:])) })
-		return stat.Accepted
-	}
-	s.enqueue(in, len(in.b), nil)
 	return stat.Accepted
 }
 
@@ -246,7 +253,10 @@ func (s *Stack) enqueue(in *incoming, n int, edit func(b []byte)) {
 	}
 	p.NetworkProtocolNumber = proto
 	p.RXChecksumValidated = true
-	if in.proto == wire.ProtoTCP {
+	if in.apart {
+		s.gro.Flush() // what was merged so far is older
+	}
+	if in.proto == wire.ProtoTCP && !in.apart {
 		s.gro.Enqueue(p)
 	} else {
 		s.gro.Dispatcher.DeliverNetworkPacket(proto, p)

@@ -35,6 +35,7 @@ type outgoing struct {
 	hlen  int         // IP and TCP header
 	gso   *stack.GSO  // nil: one packet
 	body  cursor      // what follows hdr
+	twice bool        // an ACK that is not to get lost; it lies in hdr whole
 	dst   netip.Addr  // destination
 	flow  uint32      // hash
 	path  stream.Path // where to
@@ -84,6 +85,16 @@ func (s *Stack) transmit(p *stack.PacketBuffer, out stream.Output) int {
 		s.stat.Drop(stat.DropTooBig)
 		return 0
 	}
+	s.emit(&o, out)
+	if o.twice && o.path.Checksums {
+		s.emit(&o, out)
+		return 2
+	}
+	return 1
+}
+
+// emit sends a packet as it is.
+func (s *Stack) emit(o *outgoing, out stream.Output) {
 	f := out.Frame(o.total)
 	copy(f, o.hdr)
 	o.body.read(f[len(o.hdr):o.total])
@@ -93,7 +104,6 @@ func (s *Stack) transmit(p *stack.PacketBuffer, out stream.Output) int {
 	out.Commit()
 	s.stat.Count(stat.PacketsOut)
 	s.stat.Add(stat.PacketBytesOut, uint64(o.total))
-	return 1
 }
 
 // open looks at the headers of p and follows its flow. False: not a packet we
@@ -144,6 +154,7 @@ func (s *Stack) open(p *stack.PacketBuffer, o *outgoing) bool {
 		copy(k[32:36], t[0:4])
 		if sock := s.flows[k]; sock != nil {
 			sock.noteSent(t, o.total-o.hlen)
+			o.twice = o.total == o.hlen && sock.flow.insures(t)
 		}
 	}
 	o.flow = s.hash(&k)
