@@ -53,12 +53,15 @@ func (d *Dataplane) addContainer(cfg *config.Config, k *config.Container) error 
 			})
 		},
 	}
-	var err error
-	if err = d.onWorker(w, func() { c.shard, err = w.AddShard(shard) }); err != nil {
+	var failed error
+	if err := d.onWorker(w, func() { c.shard, failed = w.AddShard(shard) }); err != nil {
 		return err
 	}
+	if failed != nil {
+		return failed
+	}
 	d.containers = append(d.containers, c)
-	return err
+	return nil
 }
 
 // onWorker runs f on w's thread, or here as long as there is none.

@@ -233,13 +233,13 @@ func iperf3(t *testing.T, h twoHosts, host string, d, longest time.Duration) {
 }
 
 // noSurprises fails the test if anything was dropped that healthy traffic does
-// not lose.
+// not lose: queues overflow in bursts, a full backlog drops SYNs.
 func noSurprises(t *testing.T, h twoHosts) {
 	t.Helper()
 	for _, d := range []*daemon{h.a, h.b} {
 		for reason, n := range d.stats(t).Total.Drops {
 			switch reason {
-			case "neigh_queue", "tx_queue", "underlay_full", "handover_full":
+			case "neigh_queue", "tx_queue", "underlay_full", "handover_full", "half_open_limit":
 				t.Logf("%d dropped: %s", n, reason)
 			default:
 				t.Errorf("%d dropped: %s", n, reason)

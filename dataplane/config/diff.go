@@ -16,7 +16,7 @@ import (
 // nothing changed.
 //
 // Applied: networks and containers that come or go, and of those that stay
-// vteps, learn, static hosts, uids, missing and limits. Everything else waits.
+// vteps, learn, static hosts, uids and missing. Everything else waits.
 func (c *Config) Diff(old *Config) (applicable, restart []string) {
 	d := differ{now: c, was: old, stay: map[string][]string{}, wasContainers: old.byName(), nowContainers: c.byName()}
 	for i := range c.Containers {
@@ -157,10 +157,11 @@ func (d *differ) containers() {
 		if was.Missing != now.Missing {
 			d.apply("container %q: missing %s, was %s (programs started from now on)", now.Name, now.Missing, was.Missing)
 		}
-		if was.Limits != now.Limits {
-			d.apply("container %q: limits changed", now.Name)
-		}
 		object := fmt.Sprintf("container %q", now.Name)
+		d.wait(object, "limits.connections", was.Limits.Connections, now.Limits.Connections)
+		d.wait(object, "limits.half_open", was.Limits.HalfOpen, now.Limits.HalfOpen)
+		d.wait(object, "limits.buffer_bytes", was.Limits.BufferBytes, now.Limits.BufferBytes)
+		d.wait(object, "limits.fragment_bytes", was.Limits.FragmentBytes, now.Limits.FragmentBytes)
 		d.wait(object, "network", was.Network, now.Network)
 		d.wait(object, "addresses", was.Addresses, now.Addresses)
 		d.wait(object, "mac", was.MAC, now.MAC)

@@ -23,7 +23,10 @@ func TestDiff(t *testing.T) {
 		{name: "container", new: "[[container]]\nname = \"db\"\nnetwork = \"blue\"\naddresses = [\"10.42.0.11\"]", applicable: []string{`container "db": added`}},
 		{name: "uids", new: "uids = [7]", applicable: []string{`container "web": uids [7], was [1000]`}},
 		{name: "missing", new: "missing = \"kernel\"", applicable: []string{`container "web": missing kernel, was fail (programs started from now on)`}},
-		{name: "limits", new: "limits.connections = 7", applicable: []string{`container "web": limits changed`}},
+		{name: "limits", new: "limits.connections = 7", restart: []string{
+			`restart of container "web": limits.connections 7, was 16384`,
+			`restart of container "web": limits.half_open 7, was 1024`,
+		}},
 		{name: "renamed", old: `name = "web"`, new: `name = "www"`, applicable: []string{`container "web": removed`, `container "www": added`}},
 
 		{name: "underlay address", old: `"192.0.2.1"`, new: `"192.0.2.9"`, restart: []string{`restart of the daemon: underlay address 192.0.2.9, was 192.0.2.1`}},

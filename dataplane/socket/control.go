@@ -90,6 +90,7 @@ func (t *Set) requests(a *attached, max int) (done int, more bool) {
 		done++
 		pid, uid := t.parseControl(a, control)
 		t.request(pid, uid, n == shm.SizeofRequest && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0)
+		t.fds = t.fds[:0] // each has an owner now, or is closed
 	}
 	return done, true
 }

@@ -181,6 +181,7 @@ func (t *Set) Close() {
 // again. Every virtual socket ends; the attach sockets stay.
 func (t *Set) Restart(e stream.Engine) {
 	t.engine = e
+	t.closeRequest()
 	t.slab.each(func(s *sock) {
 		if s.pending != nil {
 			closeFD(s.pending.fd)
@@ -191,6 +192,30 @@ func (t *Set) Restart(e stream.Engine) {
 		t.stat.Count(stat.Resets)
 		t.bury(s)
 	})
+}
+
+// closeRequest closes what came with a request that was never carried out to its
+// end, because the engine died in it, and looks at every attach socket again:
+// which of them were in line is not known any more.
+func (t *Set) closeRequest() {
+	owned := map[int32]bool{}
+	t.slab.each(func(s *sock) {
+		owned[s.fd] = true
+		for _, fd := range s.waiters {
+			owned[fd] = true
+		}
+	})
+	for _, fd := range t.fds {
+		if !owned[fd] {
+			t.janitor.close(fd)
+		}
+	}
+	t.fds = t.fds[:0]
+	t.ctlQueue, t.ctlSpare = nil, nil
+	for a := range t.attached {
+		a.queued, a.waiting = false, false
+		a.ready()
+	}
 }
 
 func (t *Set) dropSpare() {

@@ -59,7 +59,6 @@ type fakeUnderlay struct {
 	n       int
 	discard bool // count frames, do not keep them
 	sent    int
-	full    int // frames that had no room
 }
 
 func newFakeUnderlay(t testing.TB) *fakeUnderlay {
