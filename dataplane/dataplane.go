@@ -30,7 +30,7 @@ import (
 const (
 	ringBytesPerWorker = 4 << 30         // pump ring memory, beside each container's limit
 	spareProcs         = 2               // GOMAXPROCS beside the workers: gVisor's goroutines, the collector
-	expireEvery        = 5 * time.Second // learned addresses
+	expireEvery        = 5 * time.Second // learned addresses, and a look whether traffic stopped
 )
 
 // Options are what a configuration file cannot say.
@@ -224,18 +224,40 @@ func (d *Dataplane) announce() {
 		"runtime_dir", d.cfg.Daemon.RuntimeDir)
 }
 
-// expire forgets learned addresses that have aged.
+// expire forgets learned addresses that have aged, and gives memory back to the
+// system once traffic has stopped: what a burst left behind would otherwise stay
+// until the collector has a reason to run.
 func (d *Dataplane) expire(ctx context.Context) {
 	t := time.NewTicker(expireEvery)
 	defer t.Stop()
+	seen, freed := uint64(0), uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			d.fib.Load().Expire(d.group.Now())
 		}
+		d.fib.Load().Expire(d.group.Now())
+		now := d.activity()
+		if idle := now == seen; idle && now != freed {
+			debug.FreeOSMemory()
+			freed = now
+		}
+		seen = now
 	}
+}
+
+// activity returns a number that grows with traffic and stands still without.
+func (d *Dataplane) activity() (n uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.group.Workers() {
+		n += w.Stat().Get(stat.RxFrames)
+	}
+	for _, c := range d.containers {
+		n += c.shard.Stat().Get(stat.ControlCalls) + c.shard.Stat().Get(stat.AppTx)
+	}
+	return n
 }
 
 // innerMTU returns the largest inner IP packet of a network.

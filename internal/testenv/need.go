@@ -45,7 +45,7 @@ func Need(t testing.TB, capability string) {
 
 func effective(t testing.TB) uint64 {
 	t.Helper()
-	b, err := os.ReadFile("/proc/self/status")
+	b, err := os.ReadFile("/proc/thread-self/status") // a test may have changed another thread
 	if err != nil {
 		t.Fatalf("read own status: %v", err)
 	}
