@@ -216,8 +216,12 @@ func iperf3(t *testing.T, h twoHosts, host string, d, longest time.Duration) {
 	if strings.Contains(host, ":") {
 		addr = "[" + host + "]:5201"
 	}
-	testenv.Iperf3Server(t, h.a.exec("web"), testenv.Options{Addrs: []string{addr}})
-	for _, dir := range [][]string{nil, {"-R"}} {
+	server := testenv.Iperf3Server(t, h.a.exec("web"), testenv.Options{Addrs: []string{addr}})
+	for i, dir := range [][]string{nil, {"-R"}} {
+		// It closes its listener after each test and opens another one.
+		testenv.WaitFor(t, 10*time.Second, func() bool {
+			return strings.Count(server.Output(), "Server listening") > i
+		}, "iperf3 to listen for test %d", i+1)
 		before := h.b.container(t, "client")
 		r := testenv.Iperf3(t, h.b.exec("client"), addr, d, dir...)
 		t.Logf("%v %.2f Gbit/s, longest stall %v", dir, r.BitsPerSecond/1e9, r.Stall)
