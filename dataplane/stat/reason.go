@@ -54,7 +54,6 @@ const (
 	DropUnderlayMTU   // the underlay says the frame is too big (EMSGSIZE)
 	DropUnderlayError // the underlay refused the frame for another reason
 	DropNoVTEP        // the network has no VTEP to send this to
-	DropFaultInjected // a test's fault injector took the frame
 
 	// Learning.
 	DropLearnLimit // too many learned addresses, or learned too fast
@@ -106,7 +105,6 @@ var reasonNames = [NumReasons]string{
 	DropUnderlayMTU:      "underlay_mtu",
 	DropUnderlayError:    "underlay_error",
 	DropNoVTEP:           "no_vtep",
-	DropFaultInjected:    "fault_injected",
 	DropLearnLimit:       "learn_limit",
 	DropControlMalformed: "control_malformed",
 	DropControlRefused:   "control_refused",
