@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 GO ?= go
 FUZZTIME ?= 10s
 BENCH ?= .
+ONLY ?=
 COUNT ?= 1
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -19,9 +20,11 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 # Every package but the end-to-end tests.
 PACKAGES = $(shell $(GO) list ./... | grep -v /e2e)
 
-# Debian packages: to build, and what the tests and the demo run.
-DEPS := gcc libc6-dev make musl-tools nginx-light curl redis-server redis-tools \
-	iperf3 wrk iproute2 iputils-ping procps util-linux
+# Debian packages: to build and to run the demo, and what the tests want besides.
+DEPS := gcc libc6-dev make nginx-light curl redis-server redis-tools iproute2 iputils-ping procps util-linux
+TESTDEPS := musl-tools iperf3 wrk ethtool tshark clang-19 llvm-19 libbpf-dev
+# For the C reference of bench-xsk.
+BENCHDEPS := libxdp-dev
 
 # Under sudo the checkout belongs to somebody else, and git would refuse to tell
 # the version.
@@ -29,13 +32,19 @@ export GIT_CONFIG_COUNT := 1
 export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
-.PHONY: help deps build preload generate fmt lint vet unit race fuzz ctest e2e test bench demo install clean
+.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-xsk packetdrill simulation interop demo install clean
 
 help: ## print this
-	@grep -hE '^[a-z0-9]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
 deps: ## install missing Debian packages (with sudo if need be)
 	@tools/deps.sh $(DEPS)
+
+testdeps: ## install what the tests want besides
+	@tools/deps.sh $(DEPS) $(TESTDEPS)
+
+benchdeps: ## install what bench-xsk wants besides
+	@tools/deps.sh $(DEPS) $(BENCHDEPS)
 
 build: preload ## build build/netcon and build/libnetcon.so
 	$(GO) build -trimpath -o build/netcon ./cmd/netcon
@@ -44,7 +53,7 @@ preload: ## build build/libnetcon.so
 	@$(MAKE) -C preload
 
 generate: ## make generated files again
-	$(GO) generate ./shm
+	$(GO) generate ./shm ./bpf
 
 fmt: ## format Go files
 	$(TOOL) gofumpt -w .
@@ -78,7 +87,7 @@ e2e: build ## end-to-end tests: stock programs through the real thing
 	$(GO) test -count=1 -timeout 20m ./e2e/...
 
 # The lanes go on after a failure, so that one run shows everything.
-test: deps build lint ## all of it: lint, race, ctest, e2e; as root a skip is a failure
+test: testdeps build lint ## all of it: lint, race, ctest, e2e; as root a skip is a failure
 	@rm -rf build/tally; mkdir -p build/tally; $(GO) build -o build/gotally ./internal/gotally; status=0; \
 	echo "== unit tests, race detector"; \
 	$(GO) test -race -json $(PACKAGES) | build/gotally -o build/tally/unit || status=1; \
@@ -90,9 +99,27 @@ test: deps build lint ## all of it: lint, race, ctest, e2e; as root a skip is a 
 	build/gotally -total build/tally/unit build/tally/ctest build/tally/e2e || status=1; \
 	exit $$status
 
+apps: build ## run every program of docs/apps.md on the kernel and under netcon (ONLY=REGEXP: some)
+	NETCON_APPS=long NETCON_ONLY='$(ONLY)' $(GO) test -count=1 -timeout 120m ./e2e/apps
+
 bench: ## Go benchmarks (BENCH, COUNT) into build/bench.txt; compare two such files with benchstat
 	@mkdir -p build
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PACKAGES) | tee build/bench.txt
+
+bench-xsk: benchdeps ## AF_XDP beside a C reference on one veth pair, as root, into build/bench-xsk.txt
+	@mkdir -p build
+	$(GO) test -run '^$$' -bench '^BenchmarkReference$$' -benchmem -benchtime 1x -timeout 30m ./dataplane/xsk -reference | tee build/bench-xsk.txt
+	$(TOOL) benchstat -col /side -ignore /pair build/bench-xsk.txt
+	@grep '^# ' build/bench-xsk.txt
+
+packetdrill: ## build build/packetdrill, which runs TCP scripts (see build/packetdrill --help)
+	$(GO) build -trimpath -o build/packetdrill ./internal/packetdrill/cmd/packetdrill
+
+simulation: ## 100,000 seeded runs of the native TCP engine, about 6 minutes on two cores
+	$(GO) test -count=1 -timeout 60m ./dataplane/tcp -run 'TestSimulation$$' -sim.runs 100000 -v
+
+interop: testdeps ## the native TCP engine against the Linux kernel, over a veth, as root
+	$(GO) test -count=1 -timeout 60m -tags interop -v ./internal/tcphost
 
 demo: deps build ## the two-minute tour
 	build/netcon demo

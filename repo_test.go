@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"netcon/internal/testenv"
 )
 
 const module = "netcon/"
@@ -28,20 +30,23 @@ const module = "netcon/"
 // floors, never one on its own.
 var floors = map[string]int{
 	"bpf": 0, "shm": 0, "tuning": 0, "dataplane/wire": 0, "dataplane/stat": 0, "dataplane/stream": 0,
-	"dataplane/frame": 1, "dataplane/fib": 1, "dataplane/neigh": 1, "dataplane/tcp": 1,
+	"dataplane/frame": 1, "dataplane/fib": 1, "dataplane/neigh": 1, "dataplane/nexthop": 1, "dataplane/trace": 1, "dataplane/tcp": 1,
 	"dataplane/xsk": 2, "dataplane/udplink": 2, "dataplane/vxlan": 2, "dataplane/netstack": 2, "dataplane/socket": 2,
 	"dataplane/worker": 3, "dataplane/config": 3, "dataplane/launch": 3,
 	"dataplane":     4,
 	"internal/demo": 5,
 	"cmd/netcon":    6, "bench": 6,
-	"e2e": 7, ".": 7,
+	"e2e": 7, "e2e/apps": 7, "e2e/litmus": 7, ".": 7,
 }
 
 // aside are packages that the product does not import. Only tests, and their
 // own commands, import them; they import the given floor at most.
 var aside = map[string]int{
-	"internal/testenv": 0,
-	"internal/gotally": -1,
+	"internal/testenv":     0,
+	"internal/packetdrill": 1,
+	"internal/tcpsim":      2,
+	"internal/tcphost":     1,
+	"internal/gotally":     -1,
 }
 
 // onlyImports names all that some packages may import from outside the standard
@@ -62,6 +67,12 @@ var onlyImports = map[string][]string{
 // line, which is run in a copy of the file's directory and prints the file.
 var generated = map[string][]string{
 	"shm/abi_types.go": {"go", "tool", "cgo", "-godefs", "abi_godefs.go"},
+}
+
+// byGenerate names every package whose generated files, objects included, come
+// from its go:generate line, and the programs that line runs.
+var byGenerate = map[string][]string{
+	"bpf": {"clang-19", "llvm-strip-19"},
 }
 
 // goFile is one Go file of the tree.
@@ -251,10 +262,16 @@ func TestPackageComments(t *testing.T) {
 }
 
 func TestLicenceLine(t *testing.T) {
-	const id = "SPDX-License-Identifier: Apache-2.0"
+	const (
+		id = "SPDX-License-Identifier: Apache-2.0"
+		// What runs in the kernel is also offered under the kernel's licence.
+		kernelID = "SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)"
+	)
 	for _, name := range files(t) {
 		var want string
 		switch ext := path.Ext(name); {
+		case path.Dir(name) == "bpf" && (ext == ".c" || ext == ".h"):
+			want = "/* " + kernelID + " */"
 		case ext == ".go":
 			want = "// " + id
 		case ext == ".c" || ext == ".h":
@@ -315,7 +332,7 @@ func TestModules(t *testing.T) {
 // Needs gcc, which cgo asks for the layout of C types.
 func TestGeneratedFiles(t *testing.T) {
 	for _, f := range goFiles(t) {
-		if f.generated && generated[f.path] == nil {
+		if f.generated && generated[f.path] == nil && byGenerate[f.pkg] == nil {
 			t.Errorf("%s is generated, and the table does not know how", f.path)
 		}
 	}
@@ -343,6 +360,62 @@ func TestGeneratedFiles(t *testing.T) {
 		if !bytes.Equal(text, read(t, name)) {
 			t.Errorf("%s is not what %q makes (make generate)", name, command)
 		}
+	}
+}
+
+// Makes them again in a copy of the package, with nothing generated in it, and
+// wants the same files with the same bytes.
+func TestGeneratedObjects(t *testing.T) {
+	for pkg, tools := range byGenerate {
+		testenv.NeedTools(t, tools...)
+		dir := t.TempDir()
+		for _, name := range []string{"go.mod", "tools/go.mod", "tools/go.sum"} {
+			copyFile(t, name, filepath.Join(dir, name))
+		}
+		committed := map[string][]byte{}
+		for _, name := range files(t) {
+			if path.Dir(name) != pkg {
+				continue
+			}
+			text := read(t, name)
+			if path.Ext(name) == ".o" || path.Ext(name) == ".go" && generatedLine.Match(text[:min(len(text), 512)]) {
+				committed[path.Base(name)] = text
+			} else {
+				copyFile(t, name, filepath.Join(dir, name))
+			}
+		}
+		before, err := os.ReadDir(filepath.Join(dir, pkg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("go", "generate", "./"+pkg)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("go generate ./%s: %v\n%s", pkg, err, out)
+			continue
+		}
+		after, err := os.ReadDir(filepath.Join(dir, pkg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if made := len(after) - len(before); made != len(committed) || made == 0 {
+			t.Errorf("go generate ./%s makes %d files, %d are committed", pkg, made, len(committed))
+		}
+		for name, want := range committed {
+			if got, err := os.ReadFile(filepath.Join(dir, pkg, name)); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s/%s is not what go generate makes (make generate): %v", pkg, name, err)
+			}
+		}
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, read(t, from), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

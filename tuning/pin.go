@@ -1,13 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tuning reads and changes what stands between a host and speed.
-//
-// So far it pins threads to cores; showing, applying and reverting host
-// settings is not supported yet.
-//
-// # Concurrency
-//
-// PinThread acts on the calling thread only.
 package tuning
 
 import (

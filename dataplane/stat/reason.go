@@ -12,6 +12,9 @@ const (
 
 	// Underlay, inbound.
 	DropOuterTruncated // the datagram was longer than the receive buffer
+	DropOuterHeader    // outer Ethernet, IP or UDP header malformed, or not for this VTEP
+	DropOuterChecksum  // outer IPv4 header or UDP checksum
+	DropOuterTooBig    // larger than the device's MTU: the sender's device segments or merges
 	DropUnknownVTEP    // the source is not a configured VTEP of that network
 	DropVXLANShort     // shorter than VXLAN and inner Ethernet headers
 	DropVXLANFlags     // the I flag is clear, RFC 7348 section 5
@@ -54,6 +57,8 @@ const (
 	DropUnderlayMTU   // the underlay says the frame is too big (EMSGSIZE)
 	DropUnderlayError // the underlay refused the frame for another reason
 	DropNoVTEP        // the network has no VTEP to send this to
+	DropNextHop       // no route to the VTEP, or its next hop does not answer
+	DropNextHopQueue  // too many frames wait for the VTEP's next hop
 
 	// Learning.
 	DropLearnLimit // too many learned addresses, or learned too fast
@@ -69,6 +74,9 @@ const (
 var reasonNames = [NumReasons]string{
 	Accepted:             "accepted",
 	DropOuterTruncated:   "outer_truncated",
+	DropOuterHeader:      "outer_header",
+	DropOuterChecksum:    "outer_checksum",
+	DropOuterTooBig:      "outer_too_big",
 	DropUnknownVTEP:      "unknown_vtep",
 	DropVXLANShort:       "vxlan_short",
 	DropVXLANFlags:       "vxlan_flags",
@@ -105,6 +113,8 @@ var reasonNames = [NumReasons]string{
 	DropUnderlayMTU:      "underlay_mtu",
 	DropUnderlayError:    "underlay_error",
 	DropNoVTEP:           "no_vtep",
+	DropNextHop:          "next_hop",
+	DropNextHopQueue:     "next_hop_queue",
 	DropLearnLimit:       "learn_limit",
 	DropControlMalformed: "control_malformed",
 	DropControlRefused:   "control_refused",

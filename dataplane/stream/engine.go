@@ -169,6 +169,21 @@ type Engine interface {
 	Stop(out Output)
 }
 
+// Clocked is an Engine without goroutines or timers of its own: it knows the
+// time only from being told.
+type Clocked interface {
+	Engine
+
+	// Advance tells the time, which starts anywhere and never goes back, and
+	// runs what is due. Everything called until the next Advance happens at
+	// that time.
+	Advance(now time.Duration)
+
+	// Next returns the time at which Advance has something to do, the
+	// largest Duration if there is nothing to wait for.
+	Next() time.Duration
+}
+
 // Events is how an engine reports what happened to its sockets, from inside
 // Poll. The receiver may call the engine's socket methods.
 type Events interface {
@@ -177,8 +192,9 @@ type Events interface {
 
 	// Failed: the socket died: its active open failed (ECONNREFUSED,
 	// ETIMEDOUT, EHOSTUNREACH, ENETUNREACH) or its connection was reset or
-	// timed out (ECONNRESET, ETIMEDOUT). Its handle stays valid until Close
-	// or Abort; bytes that lie in Rx may still be read.
+	// timed out (ECONNRESET, EPIPE after the peer's FIN, ETIMEDOUT). Its
+	// handle stays valid until Close or Abort; bytes that lie in Rx may
+	// still be read.
 	Failed(user uint64, err syscall.Errno)
 
 	// Acceptable: Accept of this listener has something.

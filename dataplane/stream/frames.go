@@ -54,12 +54,30 @@ type Underlay interface {
 	// Commit queues the frame written into the last Reserve.
 	Commit()
 
-	// Flush hands what was queued to the kernel.
-	Flush()
+	// Flush hands what was queued to the kernel. It reports whether the
+	// kernel did not take all of it for now: then it wants to be called
+	// again soon, even if nothing else is there to do.
+	Flush() (more bool)
 
-	// FD is readable when Recv has something: for the worker's epoll set.
+	// FD is readable when Recv or Flush has something to do: for the
+	// worker's epoll set.
 	FD() int
 
 	// Close releases everything.
 	Close() error
+}
+
+// Tap looks at frames as they lie on the wire, from the outer Ethernet header
+// on.
+type Tap interface {
+	// Outer shows one frame that was received, or is about to be sent. It is
+	// the callee's until it returns.
+	Outer(out bool, frame []byte)
+}
+
+// Tapped is an Underlay that has whole outer frames to show.
+type Tapped interface {
+	// SetTap shows t every frame from now on; nil shows nobody. It is called
+	// on the worker's thread.
+	SetTap(t Tap)
 }

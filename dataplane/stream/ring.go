@@ -20,8 +20,8 @@ type Cursors struct {
 const MaxRing = 1 << 30
 
 // Ring is one end, or in pump mode both ends, of a single-producer,
-// single-consumer byte ring. The producer calls Reserve, Publish and Room, the
-// consumer Peek, Release and Len.
+// single-consumer byte ring. The producer calls Reserve, ReserveAt, Publish,
+// Hold and Room, the consumer Peek, PeekAt, Release and Len.
 //
 // Each end keeps its own cursor here, in private memory, and only publishes it
 // to the shared word: a hostile peer can lie about its own cursor and about
@@ -36,6 +36,7 @@ type Ring struct {
 	tail uint32 // producer's own cursor
 	head uint32 // consumer's own cursor
 	bad  bool
+	held bool // Detach gives nothing back
 
 	peerHead uint32 // the consumer's cursor as the producer last read it
 	peerTail uint32 // the producer's cursor as the consumer last read it
@@ -73,9 +74,9 @@ func (r *Ring) Attach(buf []byte) {
 }
 
 // Detach takes the memory back from an empty private ring; it returns nil if
-// the ring holds bytes or has no memory.
+// the ring holds bytes, has no memory, or is held.
 func (r *Ring) Detach() []byte {
-	if r.tail != r.head {
+	if r.tail != r.head || r.held {
 		return nil
 	}
 	b := r.buf
@@ -84,12 +85,17 @@ func (r *Ring) Detach() []byte {
 	return b
 }
 
+// Hold keeps the memory of a private ring from being detached, until Hold(false):
+// its producer wrote bytes beyond its cursor (ReserveAt).
+func (r *Ring) Hold(on bool) { r.held = on }
+
 // seeEmpty forgets what was last read of the cursors: the memory changes size
 // while the ring is empty.
 func (r *Ring) seeEmpty() { r.peerTail, r.peerHead = r.tail, r.head }
 
-// Discard empties a private ring and takes its memory back.
+// Discard empties a private ring and takes its memory back, held or not.
 func (r *Ring) Discard() []byte {
+	r.held = false
 	r.head = r.tail
 	r.cur.head.Store(r.head)
 	return r.Detach()
@@ -128,6 +134,17 @@ func (r *Ring) Reserve() (first, second []byte) {
 	return r.spans(r.tail, r.Room())
 }
 
+// ReserveAt returns n bytes of the free space from off bytes behind the
+// producer's cursor on, in two pieces where they wrap. What is written there is
+// the consumer's once Publish passes it. It panics if the room, as Room last
+// returned it, is less than off+n.
+func (r *Ring) ReserveAt(off, n int) (first, second []byte) {
+	if off < 0 || n < 0 || off+n > r.room() {
+		panic(fmt.Sprintf("stream: reserve %d at %d of %d free", n, off, r.room()))
+	}
+	return r.spans(r.tail+uint32(off), n)
+}
+
 // Publish makes n bytes written to the reserved space visible to the consumer.
 // It panics if n exceeds the room: that is our own broken invariant. It does
 // nothing to a broken ring.
@@ -159,6 +176,16 @@ func (r *Ring) Len() int {
 // Peek returns the bytes in the ring, in two pieces where they wrap.
 func (r *Ring) Peek() (first, second []byte) {
 	return r.spans(r.head, r.Len())
+}
+
+// PeekAt returns n bytes from off bytes behind the consumer's cursor on, in two
+// pieces where they wrap. It panics if the ring, as Len last returned it, holds
+// less than off+n.
+func (r *Ring) PeekAt(off, n int) (first, second []byte) {
+	if off < 0 || n < 0 || uint(off+n) > uint(r.peerTail-r.head) {
+		panic(fmt.Sprintf("stream: peek %d at %d of %d", n, off, r.peerTail-r.head))
+	}
+	return r.spans(r.head+uint32(off), n)
 }
 
 // Release gives n peeked bytes back to the producer. It panics if n exceeds

@@ -133,13 +133,15 @@ func (l *Link) Commit() {
 	s.used += p.n
 }
 
-// Flush hands what was queued to the kernel. It may not come between a Reserve
-// and its Commit.
-func (l *Link) Flush() {
+// Flush hands what was queued to the kernel, and drops what the kernel does not
+// take: nothing is left for later. It may not come between a Reserve and its
+// Commit.
+func (l *Link) Flush() (more bool) {
 	for i := range l.send {
 		if l.send[i].n > 0 {
 			l.flush(&l.send[i])
 		}
 	}
 	l.pend.open = false
+	return false
 }

@@ -5,6 +5,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 )
 
 // EtherType values (IEEE 802).
@@ -36,6 +37,20 @@ func (m MAC) String() string {
 
 // MarshalText returns what String does, for JSON.
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what MarshalText writes, and the other forms that
+// net.ParseMAC takes of six bytes.
+func (m *MAC) UnmarshalText(text []byte) error {
+	a, err := net.ParseMAC(string(text))
+	if err != nil {
+		return err
+	}
+	if len(a) != len(m) {
+		return fmt.Errorf("address %s: %d bytes, want %d", a, len(a), len(m))
+	}
+	copy(m[:], a)
+	return nil
+}
 
 // Ethernet is a frame that starts with an Ethernet header.
 //

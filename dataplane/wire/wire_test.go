@@ -480,3 +480,17 @@ func BenchmarkPutIPv4(b *testing.B) {
 		PutIPv4(p, a4, b4, ProtoTCP, 64, 1448)
 	}
 }
+
+func TestMACText(t *testing.T) {
+	want := MAC{2, 0, 0, 0xab, 0, 1}
+	text, err := want.MarshalText()
+	var got MAC
+	if err != nil || got.UnmarshalText(text) != nil || got != want {
+		t.Errorf("%s: %v, want %v (%v)", text, got, want, err)
+	}
+	for _, bad := range []string{"", "02:00:00:00:00", "02:00:00:00:00:00:00:01", "x"} {
+		if got.UnmarshalText([]byte(bad)) == nil {
+			t.Errorf("%q is an address", bad)
+		}
+	}
+}

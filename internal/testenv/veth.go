@@ -4,6 +4,7 @@ package testenv
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,13 @@ import (
 // Zero mtu is 1500. One namespace may be nil, but not both.
 func Veth(t testing.TB, nsA *NetNS, ifA, addrA string, nsB *NetNS, ifB, addrB string, mtu int) {
 	t.Helper()
+	VethQueues(t, nsA, ifA, addrA, nsB, ifB, addrB, mtu, 0)
+}
+
+// VethQueues is Veth with a number of queues each way; 0 leaves it to the
+// kernel, which uses one.
+func VethQueues(t testing.TB, nsA *NetNS, ifA, addrA string, nsB *NetNS, ifB, addrB string, mtu, queues int) {
+	t.Helper()
 	if mtu == 0 {
 		mtu = 1500
 	}
@@ -23,8 +31,12 @@ func Veth(t testing.TB, nsA *NetNS, ifA, addrA string, nsB *NetNS, ifB, addrB st
 	if nsA == nil {
 		t.Fatalf("veth %s-%s: both ends in the namespace of the test itself", ifA, ifB)
 	}
-	m := strconv.Itoa(mtu)
-	cmd := []string{"link", "add", ifA, "mtu", m, "type", "veth", "peer", "name", ifB, "mtu", m}
+	shape := []string{"mtu", strconv.Itoa(mtu)}
+	if queues > 0 {
+		n := strconv.Itoa(queues)
+		shape = append(shape, "numtxqueues", n, "numrxqueues", n)
+	}
+	cmd := slices.Concat([]string{"link", "add", ifA}, shape, []string{"type", "veth", "peer", "name", ifB}, shape)
 	if nsB != nil {
 		cmd = append(cmd, "netns", nsB.name)
 	} else {

@@ -112,10 +112,11 @@ func (w *Underlay) Reserve(dst netip.Addr, flow uint32, n int) []byte {
 func (w *Underlay) Commit() { w.tx.push(w.room, w.to, w.alarm.Now()) }
 
 // Flush sends the frames that are due.
-func (w *Underlay) Flush() {
+func (w *Underlay) Flush() (more bool) {
 	w.send()
-	w.inner.Flush()
+	more = w.inner.Flush()
 	w.rearm()
+	return more
 }
 
 // send commits the outbound frames that are due to the inner underlay and

@@ -56,9 +56,9 @@ func (f *fake) Reserve(dst netip.Addr, flow uint32, n int) []byte {
 	f.room, f.to = make([]byte, n), fmt.Sprintf("%v %d", dst, flow)
 	return f.room
 }
-func (f *fake) Commit() { f.queued = append(f.queued, fmt.Sprintf("%s %x", f.to, f.room)) }
-func (f *fake) Flush()  { f.sent, f.queued = append(f.sent, f.queued...), nil }
-func (f *fake) FD() int { return f.fd }
+func (f *fake) Commit()     { f.queued = append(f.queued, fmt.Sprintf("%s %x", f.to, f.room)) }
+func (f *fake) Flush() bool { f.sent, f.queued = append(f.sent, f.queued...), nil; return false }
+func (f *fake) FD() int     { return f.fd }
 func (f *fake) Close() error {
 	f.closed = true
 	return unix.Close(f.fd)
