@@ -5,6 +5,7 @@ package dataplane
 import (
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
+	"netcon/dataplane/xsk"
 )
 
 // Status is what `netcon status` reports. Fields are only ever added.
@@ -17,6 +18,19 @@ type Status struct {
 	Workers    []WorkerStatus    `json:"workers"`
 	Networks   []NetworkStatus   `json:"networks"`
 	Containers []ContainerStatus `json:"containers"`
+	Processes  []ProcessStatus   `json:"processes"`
+}
+
+// ProcessStatus describes a program that was started in a container.
+type ProcessStatus struct {
+	Container string `json:"container"`
+	PID       int32  `json:"pid"`
+	UID       uint32 `json:"uid"`
+	Command   string `json:"command"`
+	Mechanism string `json:"mechanism"` // preload; none: its sockets are the host's
+	Mode      string `json:"mode"`      // of its new sockets; empty without mechanism
+	Reason    string `json:"reason,omitempty"`
+	Sockets   int    `json:"sockets"` // that it made or accepted
 }
 
 // UnderlayStatus describes how encapsulated frames reach the wire.
@@ -88,4 +102,5 @@ type Stats struct {
 	Workers    []stat.Snapshot          `json:"workers"`
 	Containers map[string]stat.Snapshot `json:"containers"`
 	Control    stat.Snapshot            `json:"control"`
+	Underlay   *xsk.Report              `json:"underlay,omitempty"` // of kind xdp
 }

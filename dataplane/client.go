@@ -48,16 +48,21 @@ func (c *Client) Stats() (s Stats, err error) {
 	return s, err
 }
 
+// unreachable says what to do about a daemon that cannot be asked.
+func (c *Client) unreachable(err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("no daemon at %s (start one with: netcon up)", c.path)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("administer the daemon at %s: permission denied (only its owner and root may)", c.path)
+	}
+	return fmt.Errorf("ask the daemon at %s: %w (is it running, and yours?)", c.path, errors.Unwrap(err))
+}
+
 func (c *Client) get(path string, into any) error {
 	resp, err := c.http.Get("http://netcon" + path)
 	if err != nil {
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			return fmt.Errorf("no daemon at %s (start one with: netcon up)", c.path)
-		case errors.Is(err, os.ErrPermission):
-			return fmt.Errorf("administer the daemon at %s: permission denied (only its owner and root may)", c.path)
-		}
-		return fmt.Errorf("ask the daemon at %s: %w (is it running, and yours?)", c.path, errors.Unwrap(err))
+		return c.unreachable(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {

@@ -32,6 +32,7 @@ type control struct {
 	listener net.Listener
 	server   *http.Server
 	path     string
+	tracing  *tracing
 }
 
 // adminListener refuses peers that may not administer before HTTP sees them.
@@ -114,6 +115,7 @@ func (d *Dataplane) listenControl() error {
 	d.control = &control{
 		listener: adminListener{UnixListener: l, stat: &d.controlStat},
 		path:     path,
+		tracing:  newTracing(),
 		server: &http.Server{
 			Handler:           d.routes(),
 			ReadHeaderTimeout: 5 * time.Second,
@@ -123,6 +125,8 @@ func (d *Dataplane) listenControl() error {
 			},
 		},
 	}
+	// What streams would keep the daemon from ending.
+	d.control.server.RegisterOnShutdown(d.control.tracing.end)
 	return nil
 }
 
@@ -138,6 +142,7 @@ func (d *Dataplane) routes() http.Handler {
 	reader("/v1/status", func() any { return d.Status() })
 	reader("/v1/sockets", func() any { return d.Sockets() })
 	reader("/v1/stats", func() any { return d.Stats() })
+	mux.HandleFunc("GET /v1/trace", d.serveTrace)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.controlStat.DropShared(stat.DropControlMalformed)
 		http.NotFound(w, r)

@@ -21,7 +21,6 @@ import (
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
-	"netcon/dataplane/udplink"
 	"netcon/dataplane/vxlan"
 	"netcon/dataplane/worker"
 )
@@ -44,19 +43,18 @@ type Options struct {
 // Dataplane is one daemon.
 type Dataplane struct {
 	log   *slog.Logger
-	start time.Time
+	began time.Time
 
-	links  []*udplink.Link
-	group  *worker.Group
-	fib    fib.Table
-	attach *socket.Attach
+	underlay underlay
+	group    *worker.Group
+	fib      fib.Table
+	attach   *socket.Attach
 
 	control     *control
 	controlStat stat.Block // only its shared half is used
-	outerMTU    int
 
 	mu         sync.Mutex // guards what Reload changes
-	ended      bool       // the links are closed
+	ended      bool       // the underlay is closed
 	cfg        *config.Config
 	containers []*container
 }
@@ -80,11 +78,10 @@ func Version() string {
 // New takes the sockets and addresses of a configuration and builds its
 // containers. Run starts the work. On an error nothing stays behind.
 func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
-	d := &Dataplane{log: o.Log, start: time.Now(), cfg: cfg}
+	d := &Dataplane{log: o.Log, began: time.Now(), cfg: cfg}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	runtime.GOMAXPROCS(max(cfg.Daemon.Workers+spareProcs, 2))
 	if err := makeRuntimeDir(cfg.Daemon.RuntimeDir); err != nil {
 		return nil, err
 	}
@@ -97,7 +94,7 @@ func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
 	if d.attach, err = socket.ListenAttach(cfg.Daemon.AttachPath(), &d.controlStat); err != nil {
 		return nil, err
 	}
-	if err := d.openUnderlay(o); err != nil {
+	if err := d.start(o); err != nil {
 		return nil, err
 	}
 	for i := range cfg.Containers {
@@ -114,47 +111,32 @@ func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
 	return d, nil
 }
 
-// openUnderlay opens the UDP sockets and makes the workers around them.
-func (d *Dataplane) openUnderlay(o Options) error {
-	u, n := &d.cfg.Underlay, d.cfg.Daemon.Workers
-	var remotes []netip.Addr
-	for i := range d.cfg.Networks {
-		remotes = append(remotes, d.cfg.Networks[i].VTEPs...)
+// start opens the underlay and makes the workers around its links.
+func (d *Dataplane) start(o Options) error {
+	n, err := workersFor(d.cfg)
+	if err != nil {
+		return err
 	}
-	d.outerMTU = u.MTU
-	if d.outerMTU == 0 {
-		mtu, unroutable, err := udplink.PathMTU(u.Address, remotes)
-		if err != nil {
-			return err
-		}
-		for _, vtep := range unroutable {
-			d.log.Warn("no route to VTEP now", "vtep", vtep)
-		}
-		d.outerMTU = mtu
-	}
+	runtime.GOMAXPROCS(n + spareProcs)
 	// Workers come after the links but own the counters.
 	blocks := make([]*stat.Block, n)
 	for i := range blocks {
 		blocks[i] = &stat.Block{}
 	}
-	links, err := udplink.Open(udplink.Config{
-		Local: netip.AddrPortFrom(u.Address, u.Port), Workers: n, SendSockets: u.SendSockets, Stats: blocks,
-	})
-	if err != nil {
+	if d.underlay, err = openUnderlay(d.cfg, blocks, d.log); err != nil {
 		return err
 	}
-	d.links = links
-	underlays := make([]stream.Underlay, n)
+	links := d.underlay.links()
 	for i, l := range links {
-		underlays[i] = l
 		if o.WrapUnderlay != nil {
-			underlays[i] = o.WrapUnderlay(i, l)
+			links[i] = o.WrapUnderlay(i, l)
 		}
 	}
 	d.group, err = worker.New(worker.Config{
-		Underlays: underlays, Stats: blocks, CPUs: d.cfg.Daemon.CPUs, FIB: &d.fib, VTEP: u.Address, Unfinished: udplink.Software(u.Address),
-		Idle:      worker.Idle{Busy: d.cfg.Daemon.Idle == config.IdleBusy, Spin: d.cfg.Daemon.Spin},
-		RingBytes: ringBytesPerWorker, Log: d.log,
+		Underlays: links, Stats: blocks, CPUs: d.cfg.Daemon.CPUs, FIB: &d.fib, VTEP: d.cfg.Underlay.Address,
+		Unfinished: d.underlay.software(),
+		Idle:       worker.Idle{Busy: d.cfg.Daemon.Idle == config.IdleBusy, Spin: d.cfg.Daemon.Spin},
+		RingBytes:  ringBytesPerWorker, Log: d.log,
 	})
 	return err
 }
@@ -167,8 +149,8 @@ func (d *Dataplane) release() {
 	if d.group != nil {
 		d.group.Close()
 	}
-	for _, l := range d.links {
-		_ = l.Close()
+	if d.underlay != nil {
+		_ = d.underlay.close()
 	}
 }
 
@@ -201,9 +183,7 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	done.Wait()
 	d.mu.Lock()
 	d.ended = true
-	for _, l := range d.links {
-		err = errors.Join(err, l.Close())
-	}
+	err = errors.Join(err, d.underlay.close())
 	d.mu.Unlock()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return errors.Join(cause, err)
@@ -220,7 +200,7 @@ func (d *Dataplane) announce() {
 		c.shard.Worker().Do(c.shard.Announce)
 	}
 	d.log.Info("up", "underlay", d.cfg.Underlay.Kind, "address", netip.AddrPortFrom(d.cfg.Underlay.Address, d.cfg.Underlay.Port),
-		"workers", d.cfg.Daemon.Workers, "networks", len(d.cfg.Networks), "containers", len(d.cfg.Containers),
+		"workers", len(d.group.Workers()), "networks", len(d.cfg.Networks), "containers", len(d.cfg.Containers),
 		"runtime_dir", d.cfg.Daemon.RuntimeDir)
 }
 
@@ -262,7 +242,7 @@ func (d *Dataplane) activity() (n uint64) {
 
 // innerMTU returns the largest inner IP packet of a network.
 func (d *Dataplane) innerMTU(n *config.Network) int {
-	mtu := vxlan.InnerMTU(d.outerMTU, d.cfg.Underlay.Address.Is6())
+	mtu := vxlan.InnerMTU(d.underlay.mtu(), d.cfg.Underlay.Address.Is6())
 	if n.MTU != 0 {
 		mtu = min(mtu, n.MTU)
 	}

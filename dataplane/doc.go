@@ -12,12 +12,16 @@
 // Two sockets lie in the runtime directory. On attach.sock (AF_UNIX
 // SOCK_SEQPACKET, open to all) a launcher names a container; the kernel says
 // who it is, and the container's uids whether it may. On control.sock (mode
-// 0600, HTTP and JSON) the owner and root read status, sockets and counters.
+// 0600, HTTP and JSON) the owner and root read status, sockets and counters,
+// and live frames as pcapng (trace.go).
 //
 // # The packet path, file by file
 //
 // In, from the wire to the application:
 //
+//	bpf/overlay.c                  what is the overlay's, on a NIC
+//	dataplane/xsk/rx.go            frames from AF_XDP, or
+//	dataplane/xsk/outer.go         outer Ethernet, IP and UDP checked
 //	dataplane/udplink/rx.go        datagrams from the kernel, trains cut into frames
 //	dataplane/worker/loop.go       the turn of a worker
 //	dataplane/worker/input.go      which container, on which worker
@@ -41,7 +45,10 @@
 //	dataplane/worker/output.go      which way they go
 //	dataplane/neigh/lookup.go       the next hop's address
 //	dataplane/vxlan/encap.go        VXLAN and inner Ethernet
-//	dataplane/udplink/tx.go         trains to the kernel
+//	dataplane/udplink/tx.go         trains to the kernel, or
+//	dataplane/nexthop/lookup.go     the VTEP's next hop
+//	dataplane/xsk/hop.go            outer headers
+//	dataplane/xsk/tx.go             frames to AF_XDP
 //
 // # Ownership
 //
@@ -56,6 +63,6 @@
 //
 // # Not supported
 //
-// A container in more than one network, the underlay xdp, the engine native and
-// the socket mode ring.
+// A container in more than one network, the engine native and the socket mode
+// ring.
 package dataplane

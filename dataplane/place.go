@@ -15,7 +15,6 @@ import (
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
-	"netcon/dataplane/udplink"
 	"netcon/dataplane/worker"
 	"netcon/shm"
 )
@@ -30,7 +29,11 @@ func (d *Dataplane) addContainer(cfg *config.Config, k *config.Container) error 
 	}
 	w := d.leastLoaded()
 	if k.Worker != config.AnyWorker {
-		w = d.group.Workers()[k.Worker]
+		all := d.group.Workers()
+		if k.Worker >= len(all) {
+			return fmt.Errorf("container %q: worker %d: there are %d, one for each receive queue (ethtool -L sets their number)", k.Name, k.Worker, len(all))
+		}
+		w = all[k.Worker]
 	}
 	c := &container{Container: *k, network: n, mtu: mtu}
 	var addrs []netip.Prefix
@@ -103,7 +106,7 @@ func (d *Dataplane) leastLoaded() *worker.Worker {
 // storeFIB puts the forwarding snapshot of a configuration in force.
 func (d *Dataplane) storeFIB(cfg *config.Config) error {
 	var networks []fib.Network
-	var places []udplink.Place
+	var places []place
 	for i := range cfg.Networks {
 		n := &cfg.Networks[i]
 		f := fib.Network{VNI: n.VNI, Name: n.Name, VTEPs: n.VTEPs, Learn: n.Learn}
@@ -115,7 +118,7 @@ func (d *Dataplane) storeFIB(cfg *config.Config) error {
 				f.Members = append(f.Members, fib.Member{MAC: c.MAC, Port: fib.Port{
 					Worker: int32(c.shard.Worker().Index()), Index: c.shard.Index(),
 				}})
-				places = append(places, udplink.Place{MAC: c.MAC, Worker: c.shard.Worker().Index()})
+				places = append(places, place{mac: c.MAC, worker: c.shard.Worker().Index()})
 			}
 		}
 		networks = append(networks, f)
@@ -125,7 +128,7 @@ func (d *Dataplane) storeFIB(cfg *config.Config) error {
 		return err
 	}
 	d.fib.Store(s)
-	if err := udplink.Steer(d.links, places); err != nil {
+	if err := d.underlay.steer(places); err != nil {
 		// Frames still arrive, by one more hand-over.
 		d.log.Warn("frames are not steered to their workers", "error", err)
 	}

@@ -8,23 +8,29 @@ import (
 	"slices"
 	"time"
 
+	"netcon/dataplane/launch"
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
 )
 
 // Status returns what runs.
 func (d *Dataplane) Status() Status {
+	// All of /proc is read for the programs, which no reload has to wait for.
+	d.mu.Lock()
+	dir := d.cfg.Daemon.RuntimeDir
+	d.mu.Unlock()
+	running := launch.Processes(AttachPath(dir))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Status{
-		Version: Version(), PID: os.Getpid(), UptimeSec: time.Since(d.start).Seconds(),
+		Version: Version(), PID: os.Getpid(), UptimeSec: time.Since(d.began).Seconds(),
 		RuntimeDir: d.cfg.Daemon.RuntimeDir,
 		Underlay: UnderlayStatus{
-			Kind: d.cfg.Underlay.Kind, MTU: d.outerMTU,
+			Kind: string(d.cfg.Underlay.Kind), MTU: d.underlay.mtu(),
 			Address:  netip.AddrPortFrom(d.cfg.Underlay.Address, d.cfg.Underlay.Port).String(),
-			Features: d.links[0].Features().String(),
+			Features: d.underlay.features(),
 		},
-		Workers: []WorkerStatus{}, Networks: []NetworkStatus{}, Containers: []ContainerStatus{},
+		Workers: []WorkerStatus{}, Networks: []NetworkStatus{}, Containers: []ContainerStatus{}, Processes: []ProcessStatus{},
 	}
 	members := map[string]int{}
 	on := map[int]int{}
@@ -32,6 +38,7 @@ func (d *Dataplane) Status() Status {
 		members[c.Network]++
 		on[c.shard.Worker().Index()]++
 		s.Containers = append(s.Containers, c.status())
+		s.Processes = append(s.Processes, c.processes(running)...)
 	}
 	for i, w := range d.group.Workers() {
 		b := w.Stat()
@@ -74,6 +81,31 @@ func (c *container) status() ContainerStatus {
 	return s
 }
 
+// processes describes those of the running programs that are in the container.
+func (c *container) processes(running []launch.Running) []ProcessStatus {
+	sockets := map[int32]int{}
+	c.shard.Worker().Do(func() {
+		for _, i := range c.shard.Set().Sockets() {
+			sockets[i.PID]++
+		}
+	})
+	var list []ProcessStatus
+	for _, r := range running {
+		if r.Container != c.Name {
+			continue
+		}
+		p := ProcessStatus{
+			Container: c.Name, PID: r.PID, UID: r.UID, Command: r.Command, Reason: r.Why,
+			Mechanism: "preload", Mode: c.Mode, Sockets: sockets[r.PID],
+		}
+		if r.Why != "" {
+			p.Mechanism, p.Mode = "none", ""
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
 // Sockets returns the applications' sockets, by container.
 func (d *Dataplane) Sockets() []Socket {
 	d.mu.Lock()
@@ -94,6 +126,9 @@ func (d *Dataplane) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Stats{Workers: []stat.Snapshot{}, Containers: map[string]stat.Snapshot{}, Control: stat.Read(&d.controlStat)}
+	if !d.ended {
+		s.Underlay = d.underlay.report()
+	}
 	all := []*stat.Block{&d.controlStat}
 	for _, w := range d.group.Workers() {
 		all = append(all, w.Stat())

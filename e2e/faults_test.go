@@ -52,7 +52,7 @@ func TestFaults(t *testing.T) {
 // was told to drop.
 func TestPingLoss(t *testing.T) {
 	const n, p = 2000, 0.03
-	h := startKernelPeer(t, false, "drop=3%,seed=5")
+	h := startKernelPeer(t, kernelOptions{Faults: "drop=3%,seed=5"})
 	if ping(t, h.ns, web4, 5) == 0 {
 		t.Fatal("no ping was answered")
 	}

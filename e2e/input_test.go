@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -242,9 +243,38 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestDemoInterrupted ends the demo in its middle, as Ctrl-C does, and looks for
-// what it left behind.
+// TestDemoOnNIC runs the demo as root, which has a second part.
+func TestDemoOnNIC(t *testing.T) {
+	testenv.NeedRoot(t)
+	out, err := testenv.Try(nil, time.Minute, netcon(t), "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, nic, _ := strings.Cut(out, "(b)")
+	t.Log(nic)
+	for _, want := range []string{
+		"AF_XDP on eth0, native", "ping fd77::1: 20 packets transmitted", "SHA-256 equal", "requests per second",
+		"0 TCP segments and 0 UDP datagrams", "cleaned up",
+	} {
+		if !strings.Contains(nic, want) {
+			t.Errorf("the demo did not say %q", want)
+		}
+	}
+}
+
+// TestDemoInterrupted ends the demo in the middle of each part, as Ctrl-C does,
+// and looks for what it left behind.
 func TestDemoInterrupted(t *testing.T) {
+	parts := map[string]string{"a": "stock nginx, master and 2 workers"}
+	if os.Geteuid() == 0 {
+		parts["b"] = "stock: the kernel's own vxlan device"
+	}
+	for part, middle := range parts {
+		t.Run(part, func(t *testing.T) { interruptDemo(t, middle) })
+	}
+}
+
+func interruptDemo(t *testing.T, middle string) {
 	tmp := testenv.OpenDir(t)
 	if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
@@ -252,7 +282,7 @@ func TestDemoInterrupted(t *testing.T) {
 	cmd := exec.Command(netcon(t), "demo")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	p := testenv.StartCmd(t, cmd)
-	p.WaitOutput(t, 20*time.Second, "stock nginx, master and 2 workers")
+	p.WaitOutput(t, 30*time.Second, middle)
 	began := time.Now()
 	p.Signal(t, syscall.SIGINT)
 	if err := p.Wait(t, 20*time.Second); err == nil {
@@ -264,6 +294,9 @@ func TestDemoInterrupted(t *testing.T) {
 	left, err := os.ReadDir(tmp)
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
+	}
+	if left := glob(t, fmt.Sprintf("/run/netns/netcon-demo-%d-*", p.Pid())); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	for _, proc := range glob(t, "/proc/[0-9]*/cmdline") {
 		if b, err := os.ReadFile(proc); err == nil && strings.Contains(string(b), tmp) {

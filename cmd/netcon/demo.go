@@ -13,7 +13,7 @@ import (
 	"netcon/internal/demo"
 )
 
-// demoTour runs the demo, as an ordinary user.
+// demoTour runs the demo: as an ordinary user, and then, for root, on a NIC.
 func demoTour(ctx context.Context, c *call) error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -25,13 +25,17 @@ func demoTour(ctx context.Context, c *call) error {
 	}
 	o := demo.Options{Exe: exe, Shim: shim, Out: c.stdout, Err: c.stderr}
 	if os.Geteuid() == 0 {
-		fmt.Fprintln(c.stdout, "netcon demo")
+		fmt.Fprintln(c.stdout, "netcon demo (a): without privileges")
 		err := demo.Drop(ctx, o)
 		var ended *exec.ExitError
 		if errors.As(err, &ended) && ctx.Err() == nil {
 			return exitStatus(exitFailed) // it said why
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c.stdout, "netcon demo (b): on a NIC")
+		return demo.RunNIC(ctx, o)
 	}
 	return demo.Run(ctx, o)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 var execCommand = &command{
-	name: "exec", args: "[-n CONTAINER] [-missing fail|kernel] [--] CMD [ARG ...]",
+	name: "exec", args: "[-n CONTAINER] [-enforce] [-missing fail|kernel] [--] CMD [ARG ...]",
 	short: "run a program with its network in a container",
 	help: `
 Runs CMD, unmodified, with its TCP sockets in a container of a running daemon.
@@ -22,10 +22,16 @@ CMD and whatever it starts share the container. The exit status is CMD's.
   netcon exec -n web -- nginx -p /srv/web -c nginx.conf
   netcon exec -n shop -- curl http://10.42.0.10/
   netcon exec -n web -- bash            a shell inside the container
+  netcon exec -enforce -n web -- ./job  nothing gets past it to the host's network
 
 TCP over IPv4 and IPv6 goes through the container; everything else (UDP, files,
 AF_UNIX) stays with the kernel. Static, Go and set-user-ID programs cannot be
-reached by the preload library and are refused.`,
+reached by the preload library and are refused.
+
+With -enforce the program runs in an empty network namespace: calls that are not
+answered by the container fail, DNS over UDP among them. It takes root, or a
+kernel that lets ordinary users make user namespaces; there the program is a
+child of netcon, not netcon itself.`,
 	run: runExec,
 }
 
@@ -33,8 +39,12 @@ func runExec(c *call) error {
 	name := c.flags.String("n", "", "the `CONTAINER`; may be left out if the daemon has only one")
 	dir := runtimeDirFlag(c)
 	missing := c.flags.String("missing", "", "what new sockets do when the daemon is gone: `fail` (ENETDOWN) or kernel (the host's stack); default: as the container is configured")
+	enforce := c.flags.Bool("enforce", false, "run the program in an empty network namespace, so that calls which escape fail")
 	if err := c.parse(1, -1); err != nil {
 		return err
+	}
+	if *enforce && launch.Missing(*missing) == launch.MissingKernel {
+		return fmt.Errorf("%w: -enforce leaves no host's stack for -missing kernel", errUsage)
 	}
 	switch launch.Missing(*missing) {
 	case "", launch.MissingFail, launch.MissingKernel:
@@ -68,7 +78,23 @@ func runExec(c *call) error {
 	if *missing != "" {
 		policy = launch.Missing(*missing)
 	}
-	return execFailed(c, launch.Exec(path, argv, a.Environ(os.Environ(), shim, policy)), 126)
+	env := a.Environ(os.Environ(), shim, policy)
+	if !*enforce {
+		return execFailed(c, launch.Exec(path, argv, env), 126)
+	}
+	status, err := launch.ExecEnforced(path, argv, env)
+	if err != nil {
+		return execFailed(c, err, 126)
+	}
+	return ended(status)
+}
+
+// ended is the end of a program that ran as a child.
+func ended(status int) error {
+	if status == 0 {
+		return nil
+	}
+	return exitStatus(status)
 }
 
 // execFailed ends with the status a shell would give.

@@ -46,7 +46,7 @@ type call struct {
 var errUsage = errors.New("usage")
 
 func commands() []*command {
-	return []*command{upCommand, checkCommand, execCommand, statusCommand, socketsCommand, statsCommand, demoCommand, versionCommand}
+	return []*command{upCommand, checkCommand, execCommand, statusCommand, socketsCommand, statsCommand, traceCommand, tuneCommand, demoCommand, versionCommand}
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

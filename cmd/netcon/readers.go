@@ -15,6 +15,7 @@ import (
 
 	"netcon/dataplane"
 	"netcon/dataplane/stat"
+	"netcon/dataplane/xsk"
 )
 
 // runtimeDirFlag says which daemon is meant.
@@ -47,9 +48,11 @@ func encodeJSON(w io.Writer, v any) error {
 }
 
 var statusCommand = &command{
-	name: "status", args: "[-json] [-run DIR]", short: "what runs: underlay, networks, containers",
+	name: "status", args: "[-json] [-run DIR]", short: "what runs: underlay, networks, containers, programs",
 	help: `
-Shows what the daemon runs.
+Shows what the daemon runs. For each program that was started in a container: how
+its calls are answered and, if they are not, why. A daemon of an ordinary user
+sees that user's programs.
 
   netcon status
   netcon status -json | jq '.containers[].name'`,
@@ -81,6 +84,12 @@ func printStatus(w io.Writer, s dataplane.Status) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%d\n", x.Name, x.Network, list(x.Addresses), x.Worker,
 			x.Engine, x.Mode, x.Sockets, size(x.BytesIn), size(x.BytesOut), x.Restarts)
 	}
+	if len(s.Processes) > 0 {
+		fmt.Fprint(t, "\nCONTAINER\tPID\tUID\tCOMMAND\tMECHANISM\tMODE\tSOCKETS\tREASON\n")
+	}
+	for _, x := range s.Processes {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\n", x.Container, x.PID, x.UID, x.Command, x.Mechanism, shown(x.Mode), x.Sockets, shown(x.Reason))
+	}
 	_ = t.Flush()
 }
 
@@ -88,7 +97,8 @@ var socketsCommand = &command{
 	name: "sockets", args: "[-json] [-run DIR]", short: "the applications' sockets, like ss",
 	help: `
 Lists the virtual sockets of all containers: state, addresses, bytes waiting,
-which process made each, and how its bytes travel.
+which process made each, how its calls are answered and how its bytes travel, and
+which calls were refused because a container has no such thing.
 
   netcon sockets
   netcon sockets -json | jq '.[] | select(.state == "LISTEN")'`,
@@ -97,10 +107,10 @@ which process made each, and how its bytes travel.
 
 func printSockets(w io.Writer, sockets []dataplane.Socket) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "CONTAINER\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMODE\tIN\tOUT\n")
+	fmt.Fprint(t, "CONTAINER\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMECHANISM\tMODE\tIN\tOUT\tREFUSED\n")
 	for _, s := range sockets {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Container, s.State, s.RecvQueue, s.SendQueue,
-			s.Local, peer(s.Remote), s.PID, s.Mode, size(s.BytesIn), size(s.BytesOut))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.Container, s.State, s.RecvQueue, s.SendQueue,
+			s.Local, peer(s.Remote), s.PID, s.Mechanism, s.Mode, size(s.BytesIn), size(s.BytesOut), shown(strings.Join(s.Refused, ",")))
 	}
 	_ = t.Flush()
 }
@@ -109,7 +119,8 @@ var statsCommand = &command{
 	name: "stats", args: "[-json] [-run DIR]", short: "every counter and drop reason",
 	help: `
 Shows every counter that is not zero, and for every dropped frame, packet or
-request the reason.
+request the reason. With an AF_XDP underlay also what the XDP program decided,
+every queue's rings and frames, and the next hop of each VTEP.
 
   netcon stats
   netcon stats -json | jq .total.drops`,
@@ -125,6 +136,32 @@ func printStats(w io.Writer, s dataplane.Stats) {
 		printSnapshot(w, "container "+name, s.Containers[name])
 	}
 	printSnapshot(w, "control", s.Control)
+	if s.Underlay != nil {
+		printDevice(w, s.Underlay)
+	}
+}
+
+// printDevice prints what an AF_XDP underlay counts.
+func printDevice(w io.Writer, r *xsk.Report) {
+	fmt.Fprintf(w, "XDP program on %s\n", r.Interface)
+	for _, name := range slices.Sorted(maps.Keys(r.Verdicts)) {
+		if n := r.Verdicts[name]; n != 0 {
+			fmt.Fprintf(w, "  %-22s %d\n", name, n)
+		}
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(t, "\nQUEUE\tWORKER\tFREE\tFILL\tRX\tTX\tCOMPLETION\tHELD\tKICKS\tAGAIN\tWAKEUPS\tRX-DROPPED\tRING-FULL\tFILL-EMPTY\tINVALID\tTROUBLE\n")
+	for _, q := range r.Queues {
+		k := &q.Kernel
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", q.Queue, q.Worker,
+			q.Frames.Free, q.Frames.Fill, q.Frames.Rx, q.Frames.Tx, q.Frames.Completion, q.Frames.Held, q.Kicks, q.Again, q.Wakeups,
+			k.RxDropped, k.RxRingFull, k.FillRingEmpty, k.RxInvalid+k.TxInvalid+q.Strange, shown(q.Trouble))
+	}
+	fmt.Fprint(t, "\nVTEP\tVIA\tMAC\tSTATE\tKERNEL\tMTU\tREASON\n")
+	for _, e := range r.NextHops {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", e.VTEP, e.Via, e.MAC, e.State, shown(e.Kernel), e.MTU, shown(e.Reason))
+	}
+	_ = t.Flush()
 }
 
 func printSnapshot(w io.Writer, title string, s stat.Snapshot) {

@@ -39,9 +39,12 @@ type Config struct {
 type Daemon struct {
 	RuntimeDir string // absolute
 	Workers    int
-	CPUs       []int // one per worker, or empty: workers are not pinned by the file
-	Idle       Idle
-	Spin       time.Duration // how long a worker spins before it sleeps
+	// WorkersByDefault says that the file does not ask for a number of
+	// workers: fewer will do where the underlay has fewer queues.
+	WorkersByDefault bool
+	CPUs             []int // one per worker, or empty: workers are not pinned by the file
+	Idle             Idle
+	Spin             time.Duration // how long a worker spins before it sleeps
 }
 
 // Idle is what a worker does when it has no work.
@@ -55,12 +58,29 @@ const (
 
 // Underlay is how encapsulated frames reach the wire.
 type Underlay struct {
-	Kind        string     // "udp"
-	Address     netip.Addr // ours, the VTEP
-	Port        uint16
-	MTU         int // 0: derived from the device
-	SendSockets int
+	Kind    Kind
+	Address netip.Addr // ours, the VTEP
+	Port    uint16
+	MTU     int // 0: derived from the device
+
+	SendSockets int // of kind udp
+
+	// Of kind xdp; zero otherwise.
+	Interface string        // "": the device that holds Address
+	Attach    string        // "auto", "native" or "generic"
+	ZeroCopy  string        // "auto", "on" or "off"
+	BusyPoll  time.Duration // 0: off
+	Frames    int           // per receive queue
 }
+
+// Kind is what an underlay is made of.
+type Kind string
+
+// The kinds: an ordinary UDP socket, or AF_XDP sockets on a NIC.
+const (
+	KindUDP Kind = "udp"
+	KindXDP Kind = "xdp"
+)
 
 // Overhead returns the bytes of encapsulation around an inner IP packet.
 func (u *Underlay) Overhead() int {

@@ -31,7 +31,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Daemon:   Daemon{RuntimeDir: "/run/user/1000/netcon", Workers: 2, Idle: IdleSleep, Spin: 20 * time.Microsecond},
+		Daemon:   Daemon{RuntimeDir: "/run/user/1000/netcon", Workers: 2, WorkersByDefault: true, Idle: IdleSleep, Spin: 20 * time.Microsecond},
 		Underlay: Underlay{Kind: "udp", Address: netip.MustParseAddr("192.0.2.1"), Port: 4789, SendSockets: 4},
 		Networks: []Network{{
 			Name: "blue", VNI: 42, VTEPs: addrs("192.0.2.2"),
@@ -275,10 +275,61 @@ func TestParseIsIndependentOfTheText(t *testing.T) {
 	}
 }
 
-// The example is what a first user copies: it has to work, and to mention every
-// key.
-func TestExample(t *testing.T) {
-	const path = "../../dist/netcon.toml"
+func TestXDP(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want Underlay
+	}{
+		{"", Underlay{Attach: "auto", ZeroCopy: "auto", Frames: 4096}},
+		{
+			"interface = \"enp3s0f1\"\nattach = \"generic\"\nzero_copy = \"off\"\nbusy_poll = \"50us\"\nframes = 512\n",
+			Underlay{Interface: "enp3s0f1", Attach: "generic", ZeroCopy: "off", BusyPoll: 50 * time.Microsecond, Frames: 512},
+		},
+	} {
+		c, err := parse("f.toml", []byte(strings.Replace(doc, "[underlay]\n", xdp+tt.text, 1)), testHost)
+		if err != nil {
+			t.Errorf("%q: %v", tt.text, err)
+			continue
+		}
+		tt.want.Kind, tt.want.Address, tt.want.Port = KindXDP, netip.MustParseAddr("192.0.2.1"), 4789
+		if c.Underlay != tt.want {
+			t.Errorf("%q: %+v, want %+v", tt.text, c.Underlay, tt.want)
+		}
+	}
+}
+
+// The examples are what a first user copies: they have to work, and to mention
+// every key.
+func TestExamples(t *testing.T) {
+	t.Run("udp", func(t *testing.T) {
+		full, all := example(t, "../../dist/netcon.toml")
+		if d := full.Networks[0]; len(d.Hosts) == 0 || !d.Gateway4.IsValid() {
+			t.Errorf("the commented settings do not show: %+v", d)
+		}
+		for _, key := range everyKey("") {
+			if !mentions(all, key) {
+				t.Errorf("the example does not mention %q", key)
+			}
+		}
+	})
+	t.Run("xdp", func(t *testing.T) {
+		full, all := example(t, "../../dist/netcon-xdp.toml")
+		if u := &full.Underlay; u.Interface == "" || u.BusyPoll == 0 {
+			t.Errorf("the commented settings do not show: %+v", u)
+		}
+		udp := everyKey("")
+		for _, key := range everyKey(`kind = "xdp"`) {
+			if !slices.Contains(udp, key) && !mentions(all, key) {
+				t.Errorf("the example does not mention %q", key)
+			}
+		}
+	})
+}
+
+// example reads an example, without and with its commented settings, and returns
+// the second form.
+func example(t *testing.T, path string) (full *Config, all []string) {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -292,31 +343,29 @@ func TestExample(t *testing.T) {
 	}
 
 	// Commented settings, "#key = value", have to work as well.
-	var all []string
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, "#"); ok && rest[0] != ' ' && rest[0] != '\n' {
 			line = rest
 		}
 		all = append(all, line)
 	}
-	full, err := parse(path, []byte(strings.Join(all, "")), testHost)
+	full, err = parse(path, []byte(strings.Join(all, "")), testHost)
 	if err != nil {
 		t.Fatalf("with every commented setting:\n%v", err)
 	}
-	if d := full.Networks[0]; len(d.Hosts) == 0 || !d.Gateway4.IsValid() {
-		t.Errorf("the commented settings do not show: %+v", d)
-	}
-	r := &reader{file: path, host: testHost, networks: map[string]*networkRead{}, vnis: map[uint32]int{}, containers: map[string]int{}}
-	for _, key := range r.everyKey() {
-		if !slices.ContainsFunc(all, func(l string) bool { return strings.HasPrefix(strings.TrimSpace(l), key+" =") }) {
-			t.Errorf("the example does not mention %q", key)
-		}
-	}
+	return full, all
 }
 
-// everyKey returns the keys that the readers ask for, tables excepted.
-func (r *reader) everyKey() []string {
-	tree, err := parseTree([]byte("[daemon]\nX=1\n[underlay]\nX=1\n[[network]]\nX=1\n[[network.host]]\nX=1\n[[container]]\nX=1\n[container.limits]\nX=1\n"))
+// mentions reports whether one of the lines sets key.
+func mentions(lines []string, key string) bool {
+	return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(strings.TrimSpace(l), key+" =") })
+}
+
+// everyKey returns the keys that the readers ask for, tables excepted, with an
+// underlay of the given kind.
+func everyKey(kind string) []string {
+	r := &reader{file: "f.toml", host: testHost, networks: map[string]*networkRead{}, vnis: map[uint32]int{}, containers: map[string]int{}}
+	tree, err := parseTree([]byte("[daemon]\nX=1\n[underlay]\n" + kind + "\nX=1\n[[network]]\nX=1\n[[network.host]]\nX=1\n[[container]]\nX=1\n[container.limits]\nX=1\n"))
 	if err != nil {
 		panic(err)
 	}

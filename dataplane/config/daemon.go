@@ -29,6 +29,7 @@ func (r *reader) daemon(t *table) {
 	if len(d.CPUs) > 0 {
 		workers = min(int64(len(d.CPUs)), maxWorkers)
 	}
+	d.WorkersByDefault = !t.has("workers") && len(d.CPUs) == 0
 	d.Workers = int(t.integer("workers", workers, 1, maxWorkers))
 	if n := len(d.CPUs); n > 0 && n != d.Workers {
 		t.fail(t.n.keys["cpus"].line, "cpus: %d for %d workers (one per worker)", n, d.Workers)

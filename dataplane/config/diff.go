@@ -86,6 +86,11 @@ func (d *differ) daemon() {
 	d.wait(daemon, "underlay port", wasU.Port, nowU.Port)
 	d.wait(daemon, "underlay mtu", wasU.MTU, nowU.MTU)
 	d.wait(daemon, "underlay send_sockets", wasU.SendSockets, nowU.SendSockets)
+	d.wait(daemon, "underlay interface", wasU.Interface, nowU.Interface)
+	d.wait(daemon, "underlay attach", wasU.Attach, nowU.Attach)
+	d.wait(daemon, "underlay zero_copy", wasU.ZeroCopy, nowU.ZeroCopy)
+	d.wait(daemon, "underlay busy_poll", wasU.BusyPoll, nowU.BusyPoll)
+	d.wait(daemon, "underlay frames", wasU.Frames, nowU.Frames)
 }
 
 func (d *differ) networks() {

@@ -32,6 +32,9 @@ network = "blue"
 addresses = ["10.42.0.10", "fd42::10"]
 `
 
+// xdp is the start of an underlay of that kind.
+const xdp = "[underlay]\nkind = \"xdp\"\n"
+
 // underlay6 is the start of a file with an IPv6 underlay.
 const underlay6 = "[underlay]\naddress = \"2001:db8::1\"\n"
 
@@ -66,8 +69,18 @@ func TestErrors(t *testing.T) {
 		{"daemon type", "[underlay]", "daemon = 3\n[underlay]", []string{`1: file: daemon 3: wrong type integer (a table, [daemon])`}},
 
 		// the underlay
-		{"kind planned", "[underlay]", "[underlay]\nkind = \"xdp\"", []string{`2: underlay: kind "xdp": not supported yet ("udp")`}},
-		{"kind", "[underlay]", "[underlay]\nkind = \"tcp\"", []string{`2: underlay: kind "tcp": unknown ("udp")`}},
+		{"kind", "[underlay]", "[underlay]\nkind = \"tcp\"", []string{`2: underlay: kind "tcp": unknown ("udp" or "xdp")`}},
+		{"keys of xdp", "[underlay]", "[underlay]\ninterface = \"eth0\"\nzero_copy = \"on\"", []string{
+			`2: underlay: interface: only for kind "xdp"`, `3: underlay: zero_copy: only for kind "xdp"`,
+		}},
+		{"keys of udp", "[underlay]", "[underlay]\nkind = \"xdp\"\nsend_sockets = 4", []string{`3: underlay: send_sockets: only for kind "udp"`}},
+		{"interface long", "[underlay]", xdp + "interface = \"a234567890123456\"", []string{`3: underlay: interface "a234567890123456": not the name of a device (the name of a network device, 1 to 15 bytes)`}},
+		{"interface slash", "[underlay]", xdp + "interface = \"a/b\"", []string{`3: underlay: interface "a/b": not the name of a device (the name of a network device, 1 to 15 bytes)`}},
+		{"attach", "[underlay]", xdp + "attach = \"fast\"", []string{`3: underlay: attach "fast": unknown ("auto", "native" or "generic")`}},
+		{"zero_copy", "[underlay]", xdp + "zero_copy = true", []string{`3: underlay: zero_copy true: wrong type boolean ("auto", "on" or "off")`}},
+		{"busy_poll", "[underlay]", xdp + "busy_poll = \"2ms\"", []string{`3: underlay: busy_poll "2ms": out of range (0s to 1ms, like "0s")`}},
+		{"frames", "[underlay]", xdp + "frames = 1000", []string{`3: underlay: frames 1000: not a power of two (512 to 65536)`}},
+		{"frames few", "[underlay]", xdp + "frames = 256", []string{`3: underlay: frames 256: out of range (512 to 65536)`}},
 		{"address none", "address = \"192.0.2.1\"", "", []string{`1: underlay: address: missing (an address of this host, the VTEP)`}},
 		{"address text", "\"192.0.2.1\"", "\"192.0.2\"", []string{`2: underlay: address "192.0.2": not an IP address (like 192.0.2.1 or 2001:db8::1)`}},
 		{"address type", "\"192.0.2.1\"", "[\"192.0.2.1\"]", []string{`2: underlay: address [...]: wrong type list (an address of this host, the VTEP)`}},
@@ -192,7 +205,7 @@ func TestErrors(t *testing.T) {
 		// several at once, by line
 		{"several", "[underlay]", "[underlay]\nport = -1\nkind = \"x\"\nprot = 1", []string{
 			`2: underlay: port -1: out of range (1 to 65535)`,
-			`3: underlay: kind "x": unknown ("udp")`,
+			`3: underlay: kind "x": unknown ("udp" or "xdp")`,
 			`4: underlay: key "prot": unknown (did you mean "port"?)`,
 		}},
 	} {

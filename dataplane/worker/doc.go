@@ -30,6 +30,11 @@
 // each other without touching the underlay, in packets of up to 64 KiB without
 // transport checksums.
 //
+// While somebody looks (trace.go), each frame that a container sends or is given
+// and each encapsulated one is shown to the traces, which copy what they want.
+// Otherwise that is one comparison per frame. What waits in the neighbour table
+// is shown when it is sent.
+//
 // # Ownership
 //
 // Everything of a worker belongs to its thread. Hand-over rings (handover.go)

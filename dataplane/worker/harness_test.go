@@ -54,11 +54,13 @@ type fakeUnderlay struct {
 
 	calls   []int // what each Recv gave
 	flushes int
-	room    [wire.EthernetLen + wire.VXLANLen + maxLocal]byte
-	dst     netip.Addr
-	n       int
-	discard bool // count frames, do not keep them
-	sent    int
+	// unflushed is how many Flush do not get rid of everything
+	unflushed int
+	room      [wire.EthernetLen + wire.VXLANLen + maxLocal]byte
+	dst       netip.Addr
+	n         int
+	discard   bool // count frames, do not keep them
+	sent      int
 }
 
 func newFakeUnderlay(t testing.TB) *fakeUnderlay {
@@ -108,7 +110,11 @@ func (u *fakeUnderlay) Commit() {
 	}
 }
 
-func (u *fakeUnderlay) Flush()  { u.flushes++ }
+func (u *fakeUnderlay) Flush() (more bool) {
+	u.flushes++
+	return u.flushes <= u.unflushed
+}
+
 func (u *fakeUnderlay) FD() int { return u.fd }
 func (u *fakeUnderlay) Close() error {
 	if u.fd < 0 {

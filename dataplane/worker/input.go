@@ -13,6 +13,9 @@ import (
 
 // Frame takes one encapsulated frame from the underlay (stream.Sink).
 func (w *Worker) Frame(src netip.Addr, payload []byte) {
+	if w.tracer != nil {
+		w.tracer.datagram(false, src, payload)
+	}
 	if src == w.vtep {
 		w.stat.Drop(stat.DropUnknownVTEP)
 		return

@@ -78,7 +78,9 @@ func (w *Worker) turn(timeout int) (worked bool) {
 	if w.now >= w.nextTick {
 		w.tickShards()
 	}
-	w.underlay.Flush()
+	if w.underlay.Flush() {
+		worked = true
+	}
 	w.publishHandovers()
 	w.publishStats()
 	return worked
@@ -232,6 +234,11 @@ func (w *Worker) end() {
 		}
 	}
 	w.underlay.Flush()
+	if w.tracer != nil {
+		w.tracer.taps = nil
+		w.tracer.update()
+		w.tracer = nil
+	}
 	w.stat.Publish()
 	_ = unix.Close(w.poller.epfd)
 	w.buffers.Close()
@@ -239,4 +246,5 @@ func (w *Worker) end() {
 	_ = unix.Close(w.doorbell)
 	w.doorbell = -1
 	w.mu.Unlock()
+	close(w.ended)
 }

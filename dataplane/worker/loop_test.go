@@ -160,6 +160,18 @@ func TestPrepareSleep(t *testing.T) {
 	}
 }
 
+// TestUnflushed: a worker does not sleep on frames that the kernel did not take.
+func TestUnflushed(t *testing.T) {
+	w := newWorld(t, 1)
+	w.turn(1)
+	w.wires[0].flushes, w.wires[0].unflushed = 0, 3
+	for i := range 5 {
+		if worked := w.workers[0].turn(0); worked != (i < 3) {
+			t.Errorf("turn %d: worked is %v", i, worked)
+		}
+	}
+}
+
 // TestRestartRuns: what happened to a shard while its engine was dead is looked
 // at, though nobody wakes the worker after the restart.
 func TestRestartRuns(t *testing.T) {

@@ -42,7 +42,8 @@ type output struct {
 	vtep netip.Addr
 	port fib.Port
 	flow uint32
-	n    int // length of the packet in the last Frame
+	n    int    // length of the packet in the last Frame
+	room []byte // where it lies, encapsulation included; kept for traces only
 }
 
 // Open implements stream.Output.
@@ -97,10 +98,16 @@ func (s *Shard) Frame(n int) []byte {
 	case wayWire:
 		b := w.underlay.Reserve(o.vtep, o.flow, vxlan.Headroom+n)
 		vxlan.Put(b, s.vni, o.mac, s.mac, o.etherType)
+		if w.tracer != nil {
+			o.room = b
+		}
 		return b[vxlan.Headroom:]
 	case wayHandover:
 		if b := w.handoverTo(o.port.Worker).reserve(wire.EthernetLen + n); b != nil {
 			wire.PutEthernet(b, o.mac, s.mac, o.etherType)
+			if w.tracer != nil {
+				o.room = b
+			}
 			return b[wire.EthernetLen:]
 		}
 		s.stat.Drop(stat.DropHandoverFull)
@@ -116,6 +123,9 @@ func (s *Shard) Commit() {
 	w, o := s.w, &s.out
 	switch o.way {
 	case wayWire:
+		if w.tracer != nil {
+			w.tracer.wire(s, o.vtep, o.room, o.n)
+		}
 		w.underlay.Commit()
 	case wayFlood:
 		wire.PutEthernet(w.scratch, o.mac, s.mac, o.etherType)
@@ -123,9 +133,16 @@ func (s *Shard) Commit() {
 	case wayLocal:
 		s.countLocal(o.n)
 		wire.PutEthernet(w.scratch, o.mac, s.mac, o.etherType)
-		w.forward(o.port, w.scratch[:wire.EthernetLen+o.n], true)
+		eth := wire.Ethernet(w.scratch[:wire.EthernetLen+o.n])
+		if w.tracer != nil {
+			w.tracer.inner(s, true, eth)
+		}
+		w.forward(o.port, eth, true)
 	case wayHandover:
 		s.countLocal(o.n)
+		if w.tracer != nil {
+			w.tracer.inner(s, true, o.room)
+		}
 		w.commitHandover(o.port, wire.EthernetLen+o.n, true)
 	case wayNone:
 		o.way = wayHandover // the next Frame tries again
@@ -141,6 +158,9 @@ func (s *Shard) countLocal(n int) {
 // every VTEP of the network: head-end replication.
 func (s *Shard) flood(eth wire.Ethernet, local func(fib.Port, wire.Ethernet, bool)) {
 	w, o := s.w, &s.out
+	if w.tracer != nil {
+		w.tracer.inner(s, true, eth)
+	}
 	for _, m := range o.net.Members() {
 		if m.MAC != s.mac {
 			local(m.Port, eth, false)
@@ -150,6 +170,9 @@ func (s *Shard) flood(eth wire.Ethernet, local func(fib.Port, wire.Ethernet, boo
 		b := w.underlay.Reserve(vtep, o.flow, wire.VXLANLen+len(eth))
 		wire.PutVXLAN(b, s.vni)
 		copy(b[wire.VXLANLen:], eth)
+		if w.tracer != nil {
+			w.tracer.datagram(true, vtep, b[:wire.VXLANLen+len(eth)])
+		}
 		w.underlay.Commit()
 		w.stat.Count(stat.Replicated)
 	}

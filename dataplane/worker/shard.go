@@ -108,6 +108,9 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 		w.shards[s.index] = s
 	}
 	s.born = w.now
+	if w.tracer != nil {
+		w.tracer.know(s)
+	}
 	return s, nil
 }
 
@@ -186,6 +189,9 @@ func (s *Shard) input(eth wire.Ethernet, verified bool) {
 		return
 	}
 	defer s.contain()
+	if s.w.tracer != nil {
+		s.w.tracer.inner(s, false, eth)
+	}
 	if !s.inBurst {
 		s.inBurst = true
 		s.w.bursts = append(s.w.bursts, s)

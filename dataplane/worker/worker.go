@@ -75,6 +75,7 @@ type Worker struct {
 	rungSpare []*Shard      // recycled by takeGiven
 	bursts    []*Shard      // shards that were given packets since the last EndBurst
 	freed     []freed       // indices of shards that are gone
+	tracer    *tracer       // nil while nobody looks
 	scratch   []byte        // a packet on its way to a shard of this worker
 
 	in  []atomic.Pointer[handover] // by producing worker
@@ -88,6 +89,8 @@ type Worker struct {
 	rung     []*Shard // shards whose doorbell was rung
 	given    atomic.Bool
 	stopped  bool // guarded by mu: no further tasks are taken
+
+	ended chan struct{} // closed when the worker's thread is done with everything
 }
 
 // New makes the workers. Run starts them, or Close takes them back.
@@ -114,7 +117,7 @@ func New(cfg Config) (_ *Group, err error) {
 			log: cfg.Log, poller: p, buffers: socket.NewPool(cfg.RingBytes),
 			epoch: g.epoch, rxReady: true, scratch: make([]byte, scratchSize),
 			in: make([]atomic.Pointer[handover], n), out: make([]*handover, n),
-			doorbell: bell, stat: cfg.Stats[i],
+			doorbell: bell, stat: cfg.Stats[i], ended: make(chan struct{}),
 		}
 		if len(cfg.CPUs) != 0 {
 			w.cpu = cfg.CPUs[i]

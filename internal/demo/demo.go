@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package demo is the two-minute tour: it builds two hosts on loopback
-// addresses, runs stock programs in them and shows where their traffic went.
+// Package demo is the two-minute tour: it builds hosts, runs stock programs in
+// them and shows where their traffic went.
 //
 // # Theory of operation
+//
+// Part (a) is two daemons on loopback addresses, without any privilege:
 //
 //	 127.x.y.1                               127.x.y.2
 //	┌──────────────────────────┐            ┌──────────────────────────┐
@@ -22,10 +24,24 @@
 // file's size; the kernel carried UDP between the two VTEPs and no TCP to speak
 // of; neither nginx nor curl had a kernel TCP socket.
 //
+// Part (b) is for root: two namespaces joined by a veth, AF_XDP on the one side
+// and nothing but a stock kernel on the other:
+//
+//	 namespace host                          namespace stock
+//	┌──────────────────────────┐            ┌──────────────────────────┐
+//	│ nginx, redis-server      │    veth    │ ping, curl,              │
+//	│ container "web"          │            │ redis-benchmark          │
+//	│ 10.77.0.1, fd77::1       │            │ 10.77.0.2, fd77::2       │
+//	│ netcon up, AF_XDP ───────┼── VXLAN ───┼─── kernel vxlan device   │
+//	└──────────────────────────┘            └──────────────────────────┘
+//
+// Its proof: the container's counters moved, and the TCP and UDP counters of the
+// kernel in namespace host did not.
+//
 // # Concurrency
 //
-// Run is one goroutine; whatever it started ends, and what it wrote is removed,
-// before it returns, also when its context ends.
+// A part is one goroutine; whatever it started ends, and what it made is
+// removed, before it returns, also when its context ends.
 package demo
 
 import (
@@ -38,6 +54,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +70,9 @@ const (
 	startup  = 10 * time.Second
 )
 
+// urls is the file over both kinds of IP.
+var urls = []string{"http://" + webAddr + "/100MB", "http://[" + web6Addr + "]/100MB"}
+
 // Options says where the demo finds and tells things.
 type Options struct {
 	Exe  string // the netcon program
@@ -61,22 +81,28 @@ type Options struct {
 	Err  io.Writer
 }
 
-// tour is one run of the demo.
+// tour is one run of a part.
 type tour struct {
 	Options
 	dir   string
 	hosts [2]string // VTEP addresses of hosts A and B
+	on    []string  // the words before a program that runs on host A
 	procs []*exec.Cmd
 	nginx string
 	curl  string
 }
 
-// Run shows the demo. It must not run as root: see Drop.
+// Run shows part (a). It must not run as root: see Drop.
 func Run(ctx context.Context, o Options) (err error) {
 	t := &tour{Options: o}
 	for i := range t.hosts {
 		t.hosts[i] = fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()/250%128, os.Getpid()%250, i+1)
 	}
+	return t.begin(func() error { return t.run(ctx) }, func() error { return nil })
+}
+
+// begin runs a part in a directory of its own, and cleans up after it.
+func (t *tour) begin(run, undo func() error) (err error) {
 	if t.nginx, err = find("nginx"); err != nil {
 		return err
 	}
@@ -87,15 +113,15 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() {
-		stopErr := t.stop()
-		if rmErr := os.RemoveAll(t.dir); err == nil {
-			err = errors.Join(stopErr, rmErr)
+		cleanup := errors.Join(t.stop(), undo(), os.RemoveAll(t.dir))
+		if err == nil {
+			err = cleanup
 		}
 		if err == nil {
-			t.say("cleaned up: daemons and nginx ended, %s removed", t.dir)
+			t.say("cleaned up: daemons and servers ended, %s removed", t.dir)
 		}
 	}()
-	return t.run(ctx)
+	return run()
 }
 
 func (t *tour) run(ctx context.Context) error {
@@ -120,14 +146,13 @@ func (t *tour) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, url := range []string{"http://" + webAddr + "/100MB", "http://[" + web6Addr + "]/100MB"} {
+	for _, url := range urls {
 		t.say("host B: netcon exec -n client -- curl %s", url)
 		d, err := t.fetch(ctx, url, sum)
 		if err != nil {
 			return err
 		}
-		t.say("        %d bytes in %.2f s: %.2f Gbit/s, SHA-256 equal", fileSize, d.Seconds(),
-			float64(fileSize)*8/d.Seconds()/1e9)
+		t.sayRate(d)
 	}
 	after, err := t.look()
 	if err != nil {
@@ -140,23 +165,34 @@ func (t *tour) say(format string, args ...any) {
 	fmt.Fprintf(t.Out, "  "+format+"\n", args...)
 }
 
+// sayRate tells that the file came whole in d.
+func (t *tour) sayRate(d time.Duration) {
+	t.say("        %d bytes in %.2f s: %.2f Gbit/s, SHA-256 equal", fileSize, d.Seconds(), float64(fileSize)*8/d.Seconds()/1e9)
+}
+
 // prepare writes the file, the configurations and nginx's, and returns the
 // file's SHA-256.
 func (t *tour) prepare() (sum string, err error) {
-	h := sha256.New()
-	if err := writeNoise(filepath.Join(t.dir, "www", "100MB"), h, fileSize); err != nil {
-		return "", err
-	}
 	for _, h := range []struct{ name, self, peer, container, a4, a6 string }{
 		{"a", t.hosts[0], t.hosts[1], "web", webAddr, web6Addr},
 		{"b", t.hosts[1], t.hosts[0], "client", "10.77.0.2", "fd77::2"},
 	} {
-		conf := fmt.Sprintf(`[daemon]
+		conf := t.configuration(h.name, fmt.Sprintf("address = %q", h.self), h.peer, h.container, h.a4, h.a6)
+		if err := os.WriteFile(t.path(h.name+".toml"), []byte(conf), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return t.prepareNginx()
+}
+
+// configuration returns a daemon's: one worker, one network, one container.
+func (t *tour) configuration(host, underlay, peer, container, a4, a6 string) string {
+	return fmt.Sprintf(`[daemon]
 runtime_dir = %q
 workers = 1
 
 [underlay]
-address = %q
+%s
 
 [[network]]
 name = "demo"
@@ -168,10 +204,15 @@ vteps = [%q]
 name = %q
 network = "demo"
 addresses = [%q, %q]
-`, t.runtimeDir(h.name), h.self, h.peer, h.container, h.a4, h.a6)
-		if err := os.WriteFile(t.path(h.name+".toml"), []byte(conf), 0o600); err != nil {
-			return "", err
-		}
+`, t.runtimeDir(host), underlay, peer, container, a4, a6)
+}
+
+// prepareNginx writes nginx's configuration and the file it serves, and returns
+// the file's SHA-256.
+func (t *tour) prepareNginx() (sum string, err error) {
+	h := sha256.New()
+	if err := writeNoise(filepath.Join(t.dir, "www", "100MB"), h, fileSize); err != nil {
+		return "", err
 	}
 	conf := fmt.Sprintf(`daemon off;
 master_process on;
@@ -203,7 +244,7 @@ func (t *tour) client(host string) *dataplane.Client {
 
 // startDaemon starts a host's daemon and waits until it answers.
 func (t *tour) startDaemon(ctx context.Context, host string) error {
-	log, err := t.start(ctx, "daemon-"+host, t.Exe, "up", "-c", t.path(host+".toml"))
+	log, err := t.start(ctx, "daemon-"+host, append(slices.Clone(t.on), t.Exe, "up", "-c", t.path(host+".toml"))...)
 	if err != nil {
 		return err
 	}
@@ -213,31 +254,42 @@ func (t *tour) startDaemon(ctx context.Context, host string) error {
 	})
 }
 
-// startNginx starts nginx in container web and waits until it listens.
+// startNginx starts nginx in container web.
 func (t *tour) startNginx(ctx context.Context) error {
-	log, err := t.start(ctx, "nginx", t.Exe, "exec", "-run", t.runtimeDir("a"), "-n", "web", "--",
-		t.nginx, "-p", t.dir, "-e", t.path("nginx.err"), "-c", t.path("nginx.conf"))
+	return t.serve(ctx, 80, t.nginx, "-p", t.dir, "-e", t.path("nginx.err"), "-c", t.path("nginx.conf"))
+}
+
+// serve starts a program in container web of host A and waits until it listens
+// on port.
+func (t *tour) serve(ctx context.Context, port uint16, argv ...string) error {
+	name := filepath.Base(argv[0])
+	log, err := t.start(ctx, name, slices.Concat(t.on, []string{t.Exe, "exec", "-run", t.runtimeDir("a"), "-n", "web", "--"}, argv)...)
 	if err != nil {
 		return err
 	}
-	return t.wait(ctx, "nginx", log, func() error {
+	return t.wait(ctx, name, log, func() error {
 		sockets, err := t.client("a").Sockets()
 		if err != nil {
 			return err
 		}
 		for _, s := range sockets {
-			if s.State == "LISTEN" && s.Local.Port() == 80 {
+			if s.State == "LISTEN" && s.Local.Port() == port {
 				return nil
 			}
 		}
-		return errors.New("nobody listens on port 80")
+		return fmt.Errorf("nobody listens on port %d", port)
 	})
 }
 
 // fetch gets url with curl in container client and checks what came.
 func (t *tour) fetch(ctx context.Context, url, sum string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, t.Exe, "exec", "-run", t.runtimeDir("b"), "-n", "client", "--",
-		t.curl, "-sS", "--fail", "--max-time", "60", "--noproxy", "*", url)
+	return t.fetchWith(ctx, url, sum, t.Exe, "exec", "-run", t.runtimeDir("b"), "-n", "client", "--")
+}
+
+// fetchWith gets url with curl behind the words of prefix.
+func (t *tour) fetchWith(ctx context.Context, url, sum string, prefix ...string) (time.Duration, error) {
+	argv := append(prefix, t.curl, "-sS", "--fail", "--max-time", "60", "--noproxy", "*", url)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var complaint strings.Builder
 	h := sha256.New()
 	cmd.Stdout, cmd.Stderr = h, &complaint

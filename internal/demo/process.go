@@ -32,7 +32,7 @@ func find(name string) (string, error) {
 
 // writeNoise writes size bytes that do not compress, into a file and a hash.
 func writeNoise(path string, h hash.Hash, size int64) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	f, err := os.Create(path)

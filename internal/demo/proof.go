@@ -74,8 +74,13 @@ func kernelCounters() (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseCounters(string(b)), nil
+}
+
+// parseCounters reads the text of /proc/net/snmp.
+func parseCounters(text string) map[string]uint64 {
 	m := map[string]uint64{}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i := 0; i+1 < len(lines); i += 2 {
 		names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
 		for j := 1; j < len(names) && j < len(values); j++ {
@@ -84,7 +89,7 @@ func kernelCounters() (map[string]uint64, error) {
 			}
 		}
 	}
-	return m, nil
+	return m
 }
 
 // kernelTCPSockets counts the kernel TCP sockets that nginx's processes hold.
