@@ -6,6 +6,10 @@
  * read from: on any other the native call runs, and the kernel's answer for a
  * pair's end (EINVAL) is the one wanted; a connection's bytes are never eaten.
  *
+ * A connection comes with one byte in its pair. If nobody ever accepts it, it is
+ * closed with that byte unread, and the daemon knows to reset it, as the kernel
+ * does.
+ *
  * Full descriptor table: recvmsg would throw the connection away where accept
  * leaves it in the queue. So a free number is proved first, by making and
  * closing a duplicate, and the answer is EMFILE if there is none. Between proof
@@ -13,27 +17,18 @@
  * is lost (its peer sees a close) and the answer is EMFILE as well.
  */
 #include "mark.h"
+#include "next.h"
 
 NC_EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len);
 NC_EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 
-static int prove_free_fd(int fd)
-{
-	long dup = nc_sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 0);
-
-	if (dup < 0)
-		return (int)dup;
-	nc_close((int)dup);
-	return 0;
-}
-
-/* The listener reads as end of file: shut down by us, or its daemon is gone. */
+/* The listener reads as end of file: its daemon is gone. */
 static int ended(int fd)
 {
 	return nc_mark_get(fd) == NC_MARK_LISTEN ? NC_GONE : -EINVAL;
 }
 
-static int receive(int fd, struct nc_accept *record, int cloexec)
+static int receive(int fd, struct nc_accept *record, int flags)
 {
 	struct iovec iov = { .iov_base = record, .iov_len = sizeof *record };
 	struct nc_rights rights = { .fd = { -1, -1 } };
@@ -43,23 +38,53 @@ static int receive(int fd, struct nc_accept *record, int cloexec)
 		.msg_control = &rights,
 		.msg_controllen = NC_RIGHTS_LEN(1),
 	};
+	unsigned char token;
 	int conn = -1;
 	long n;
 
-	n = nc_sys3(__NR_recvmsg, fd, &msg, cloexec ? MSG_CMSG_CLOEXEC : 0);
+	/* The library's function is a cancellation point, as accept is. */
+	if (nc_next.recvmsg)
+		n = nc_result(nc_next.recvmsg(fd, &msg, flags));
+	else
+		n = nc_sys3(__NR_recvmsg, fd, &msg, flags);
 	if (n == 0 || n == -ECONNRESET)
 		return ended(fd);
 	if (n < 0)
 		return (int)n;
 	if (msg.msg_controllen >= NC_RIGHTS_LEN(1) && rights.level == SOL_SOCKET && rights.type == SCM_RIGHTS)
 		conn = rights.fd[0];
+	if (conn < 0 && n == (long)sizeof *record && record->ended)
+		return -ESHUTDOWN;
 	if (conn < 0)
 		return msg.msg_flags & MSG_CTRUNC ? -EMFILE : -ECONNABORTED;
 	if (n != (long)sizeof *record || record->magic != NC_MAGIC) {
 		nc_close(conn);
 		return -EPROTO;
 	}
+	(void)nc_syscall6(__NR_recvfrom, conn, NC_ARG(&token), 1, MSG_DONTWAIT, 0, 0);
 	return conn;
+}
+
+/* Resets the connections that lie in the pair of a listener that is over. */
+void nc_drop_connections(int fd)
+{
+	struct nc_accept record;
+
+	/* Without room for them the kernel closes what comes along. */
+	while (nc_syscall6(__NR_recvfrom, fd, NC_ARG(&record), sizeof record, MSG_DONTWAIT, 0, 0) > 0)
+		;
+}
+
+/* The listener was shut down: tells the next one who sleeps. */
+static int woken(int fd)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+
+	nc_request_init(&rq, NC_SHUTDOWN, 0);
+	rq.flags = NC_F_PROBE;
+	(void)nc_ask(fd, &rq, &rp);
+	return -EINVAL;
 }
 
 static int virtual_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
@@ -71,10 +96,14 @@ static int virtual_accept(int fd, struct sockaddr *addr, socklen_t *len, int fla
 		return -EINVAL;
 	err = addr ? nc_sockaddr_room(addr, len) : 0;
 	if (!err)
-		err = prove_free_fd(fd);
+		err = nc_prove_free_fd(fd);
 	if (err)
 		return err;
-	conn = receive(fd, &record, flags & SOCK_CLOEXEC);
+	do
+		conn = receive(fd, &record, flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+	while (conn == -ESHUTDOWN && nc_mark_get(fd) == NC_MARK_LISTEN); /* it listens again */
+	if (conn == -ESHUTDOWN)
+		return woken(fd);
 	if (conn < 0)
 		return conn;
 	(void)nc_mark_set(conn, NC_MARK_USED);

@@ -16,6 +16,9 @@
  *	else, probe says 0	fill, NC_CONNECT (the last attempt failed)
  *	EALREADY, blocking	NC_CONNECT with NC_F_WAIT and no filler joins the
  *				attempt that runs, as the kernel does
+ *	ECONNABORTED		with reply.value: the pair ended with a failed
+ *				attempt, and connect has said so. A new pair
+ *				takes its place (socket.c), then as above
  *	EISCONN			NC_CONNECT without filler: the first such call
  *				after a connect that did not wait succeeds
  *	other			that is the answer
@@ -23,17 +26,18 @@
  * Two threads that call connect on one fresh socket may both fill: the one who
  * is told EALREADY had its filler added to what the daemon will discard.
  *
- * Blocking: NC_F_WAIT and no filler; the thread sleeps in recvmsg on the
+ * Blocking: NC_F_WAIT and no filler; the thread sleeps in recvfrom on the
  * private reply socket, so the kernel decides about EINTR, SA_RESTART and
- * SO_SNDTIMEO (EINPROGRESS, as connect says). The attempt goes on. The price of
- * no filler: after such an interruption poll finds the socket writable before
- * the outcome is known; connect called again waits for it.
+ * SO_SNDTIMEO (EINPROGRESS, as connect says). The attempt goes on, and poll must
+ * not find the socket writable before the outcome is known: after such an
+ * interruption the daemon is asked to read nothing more (NC_F_HOLD), the end is
+ * filled, and then it is told how much (NC_F_FILLED). Connect called again waits.
  *
  * A restarted connect (SA_RESTART) is the kernel's restart of recvmsg.
  *
  * AF_UNSPEC, to dissolve what there is, is the daemon's to grant or to refuse
- * (NC_CONNECT with family 0, never with filler). A listener so dissolved may
- * listen again.
+ * (NC_CONNECT with family 0, never with filler). Bytes of the dissolved
+ * connection that were not read are dropped, on its side as on ours.
  */
 #include "mark.h"
 
@@ -80,7 +84,8 @@ static uint32_t fill(int fd)
 	return sent;
 }
 
-static int connect_waiting(int fd, struct nc_request *rq, struct nc_reply *rp)
+/* The error of a wait that was too long is in_time. */
+static int connect_waiting(int fd, struct nc_request *rq, struct nc_reply *rp, int in_time)
 {
 	struct nc_time timeout = { 0, 0 };
 	socklen_t len = sizeof timeout;
@@ -89,7 +94,15 @@ static int connect_waiting(int fd, struct nc_request *rq, struct nc_reply *rp)
 	(void)nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, &len);
 	rq->flags = NC_F_WAIT;
 	err = nc_call_interruptible(rq, rp, &timeout);
-	return err == -EAGAIN ? -EINPROGRESS : err;
+	if (err != -EAGAIN && err != -EINTR)
+		return err;
+	rq->flags = NC_F_HOLD;
+	if (nc_call(rq, rp, -1) == -EALREADY) {
+		rq->flags = NC_F_FILLED;
+		rq->filler = fill(fd);
+		(void)nc_call(rq, rp, -1);
+	}
+	return err == -EAGAIN ? in_time : err;
 }
 
 static int probe(struct nc_request *rq, struct nc_reply *rp)
@@ -97,6 +110,7 @@ static int probe(struct nc_request *rq, struct nc_reply *rp)
 	int err;
 
 	rq->flags = NC_F_PROBE;
+	rp->value = 0;
 	err = nc_call(rq, rp, -1);
 	rq->flags = 0;
 	return err;
@@ -112,19 +126,32 @@ static int virtual_connect(int fd, enum nc_mark mark, const struct sockaddr *add
 	err = nc_addr_from_sockaddr(&rq.addr, addr, len);
 	if (err)
 		return err;
+	rq.value = (int)len;
 	if (!rq.addr.family) {
 		err = nc_call(&rq, &rp, -1);
-		return err || mark != NC_MARK_LISTEN ? err : nc_mark_set(fd, NC_MARK_FRESH);
+		if (err)
+			return err;
+		if (mark == NC_MARK_LISTEN)
+			nc_drop_connections(fd);
+		else
+			nc_drain(fd);
+		return nc_mark_set(fd, NC_MARK_FRESH);
 	}
 	if (mark == NC_MARK_LISTEN)
 		return -EISCONN;
+	if (mark == NC_MARK_SHUT)
+		nc_drop_connections(fd);
 	blocking = !(nc_sys2(__NR_fcntl, fd, F_GETFL) & O_NONBLOCK);
-	if (mark == NC_MARK_FRESH)
+	if (mark == NC_MARK_FRESH || mark == NC_MARK_SHUT)
 		err = nc_mark_set(fd, NC_MARK_USED);
 	else
 		err = probe(&rq, &rp);
+	if (err == -ECONNABORTED && rp.value) {
+		err = nc_revive(fd);
+		rq.cookie = nc_cookie(fd);
+	}
 	if (blocking && (!err || err == -EALREADY))
-		return connect_waiting(fd, &rq, &rp);
+		return connect_waiting(fd, &rq, &rp, err ? err : -EINPROGRESS);
 	if (err && err != -EISCONN)
 		return err;
 	if (!err)

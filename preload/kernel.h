@@ -31,21 +31,35 @@
 #define SHUT_WR 1
 #define SHUT_RDWR 2
 
+#define MSG_OOB 0x1
+#define MSG_PEEK 0x2
 #define MSG_CTRUNC 0x8
+#define MSG_TRUNC 0x20
 #define MSG_DONTWAIT 0x40
+#define MSG_ERRQUEUE 0x2000
 #define MSG_NOSIGNAL 0x4000
+#define MSG_FASTOPEN 0x20000000
 #define MSG_CMSG_CLOEXEC 0x40000000
 
 #define SCM_RIGHTS 1
 
+#define F_GETFD 1
 #define F_SETFD 2
 #define F_GETFL 3
 #define F_SETFL 4
 #define F_DUPFD_CLOEXEC 1030
 #define O_RDWR 02
 #define O_NONBLOCK 04000
+#define O_CLOEXEC 02000000
+#define FD_CLOEXEC 1
 
 #define POLLOUT 0x4
+#define POLLHUP 0x10
+
+#define SIOCOUTQ 0x5411 /* TIOCOUTQ */
+#define SIOCOUTQNSD 0x894b
+
+#define AT_EMPTY_PATH 0x1000
 
 #define RLIMIT_NOFILE 7
 

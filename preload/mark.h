@@ -15,7 +15,7 @@
  *	FRESH	from socket(); no connect was tried
  *	USED	a connect was tried, or it came from accept()
  *	LISTEN	pair carries struct nc_accept
- *	SHUT	was a listener
+ *	SHUT	was a listener, and may be one again
  */
 #ifndef NETCON_PRELOAD_MARK_H
 #define NETCON_PRELOAD_MARK_H
@@ -47,6 +47,18 @@ static inline int nc_mark_set(int fd, enum nc_mark mark)
 	uint32_t value = mark;
 
 	return (int)nc_sys5(__NR_setsockopt, fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, sizeof value);
+}
+
+/* accept.c */
+void nc_drop_connections(int fd);
+
+/* Drops what lies unread in our end of a connection that is over. */
+static inline void nc_drain(int fd)
+{
+	unsigned char scratch[4096];
+
+	while (nc_syscall6(__NR_recvfrom, fd, NC_ARG(scratch), sizeof scratch, MSG_DONTWAIT, 0, 0) > 0)
+		;
 }
 
 #endif /* NETCON_PRELOAD_MARK_H */

@@ -119,6 +119,7 @@ int bind(int fd, const struct sockaddr *addr, socklen_t len)
 	if (!nc_config() || !nc_mark_get(fd))
 		return nc_return(nc_sys3(__NR_bind, fd, addr, len));
 	nc_request_init(&rq, NC_BIND, 0);
+	rq.value = (int)len;
 	err = bind_address(&rq.addr, addr, len);
 	if (!err)
 		err = nc_ask(fd, &rq, &rp);

@@ -26,10 +26,24 @@ static int is_native(int level, int option)
 	case TIMEO_NEW_SEND:
 	case SO_TYPE:
 	case SO_COOKIE:
+	case SO_PEEK_OFF:
 		return 1;
 	default:
 		return 0;
 	}
+}
+
+/*
+ * The pair's own error: a connection that failed has one beside the daemon's,
+ * and both are taken.
+ */
+static int native_error(int fd)
+{
+	int value = 0;
+	socklen_t len = sizeof value;
+
+	(void)nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_ERROR, &value, &len);
+	return value;
 }
 
 static int virtual_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
@@ -52,6 +66,8 @@ static int virtual_getsockopt(int fd, int level, int option, void *value, sockle
 	err = nc_ask(fd, &rq, &rp);
 	if (err)
 		return err;
+	if (level == SOL_SOCKET && option == SO_ERROR)
+		(void)native_error(fd);
 	n = rp.optlen < rq.optlen ? rp.optlen : rq.optlen;
 	for (uint32_t i = 0; i < n; i++)
 		((unsigned char *)value)[i] = rp.opt[i];
@@ -63,6 +79,7 @@ static int virtual_setsockopt(int fd, int level, int option, const void *value, 
 {
 	struct nc_request rq;
 	struct nc_reply rp;
+	int err;
 
 	if (len > NC_OPT_MAX)
 		return -EINVAL;
@@ -74,7 +91,11 @@ static int virtual_setsockopt(int fd, int level, int option, const void *value, 
 	rq.optlen = len;
 	for (socklen_t i = 0; i < len; i++)
 		rq.opt[i] = ((const unsigned char *)value)[i];
-	return nc_ask(fd, &rq, &rp);
+	err = nc_ask(fd, &rq, &rp);
+	/* Also what the native read goes by. */
+	if (!err && level == SOL_SOCKET && option == SO_RCVLOWAT)
+		(void)nc_sys5(__NR_setsockopt, fd, level, option, value, len);
+	return err;
 }
 
 int getsockopt(int fd, int level, int option, void *value, socklen_t *len)

@@ -8,7 +8,7 @@
  * When the attach socket turns out to be stale the question is asked once more
  * on a new one.
  */
-#include "shim.h"
+#include "next.h"
 
 void nc_request_init(struct nc_request *rq, enum nc_op op, uint64_t cookie)
 {
@@ -57,9 +57,13 @@ static int receive_reply(int fd, struct nc_reply *rp, int interruptible)
 {
 	long n;
 
-	do
-		n = nc_syscall6(__NR_recvfrom, fd, NC_ARG(rp), sizeof *rp, 0, 0, 0);
-	while (n == -EINTR && !interruptible);
+	do {
+		/* The library's function is a cancellation point. */
+		if (interruptible && nc_next.recvfrom)
+			n = nc_result(nc_next.recvfrom(fd, rp, sizeof *rp, 0, NULL, NULL));
+		else
+			n = nc_syscall6(__NR_recvfrom, fd, NC_ARG(rp), sizeof *rp, 0, 0, 0);
+	} while (n == -EINTR && !interruptible);
 	if (n == -EINTR || n == -EAGAIN)
 		return (int)n;
 	if (n != (long)sizeof *rp || rp->magic != NC_MAGIC)
@@ -73,7 +77,7 @@ static int exchange(int attach, const struct nc_request *rq, struct nc_reply *rp
 	int pair[2];
 	int err;
 
-	err = (int)nc_sys4(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	err = nc_socketpair(SOCK_SEQPACKET | SOCK_CLOEXEC, pair);
 	if (err < 0)
 		return err;
 	if (timeout && (timeout->sec || timeout->frac))

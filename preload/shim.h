@@ -6,25 +6,37 @@
  *	state.c		what the environment said
  *	attach.c	the socket that stands for our container
  *	request.c	one question to the daemon, one answer
+ *	pair.c		pairs, also where the descriptor table is full
+ *	next.h		the functions that ours stand in front of
  *	mark.h		which descriptors are ours
- *	socket.c connect.c accept.c names.c options.c shutdown.c	the hooks
+ *	socket.c connect.c accept.c names.c options.c shutdown.c ioctl.c
+ *			the hooks of control calls
+ *	receive.c send.c	what a pair's end cannot say of bytes
+ *	exec.c		programs that clean the environment of the next one
+ *	direct.c	syscall(2)
  *
- * A virtual socket is one end of an AF_UNIX stream pair, so read, write, poll,
- * epoll, dup, fork, exec and close are the kernel's and are not hooked.
+ * A virtual socket is one end of an AF_UNIX stream pair, so poll, epoll, dup,
+ * fork and close are the kernel's and are not hooked. Nor are bytes: a read or
+ * write is made first, and only one that moved none, or has a flag a pair does
+ * not know, is looked at. Calls that are not seen (stdio's, splice) work; they
+ * take a reset for an end.
  *
  * Rules for everything here: no C library, no allocation, no locks, no output,
  * no signal state, nothing kept per descriptor. Hooks may run in a signal
  * handler, between vfork and exec, in several threads, and before our
  * constructor. The only memory that lives longer than a call is the
- * environment's copy (state.c, written once) and one atomic word (attach.c).
+ * environment's copy (state.c) and the functions behind ours (next.c), both
+ * written once, and two atomic words (attach.c, pair.c).
  * Inside, functions return 0 or more, or -errno; hooks return through
  * nc_return.
  *
- * Limits. A hooked call that talks to the daemon needs two spare descriptors
- * while it runs, socket() four; where the caller cannot be told EMFILE it says
- * ENOBUFS. Hooks are no pthread cancellation points. Bad pointers other than
- * NULL fault instead of giving EFAULT. An epoll set sees an unused socket as
- * writable (TCP: writable and hung up), and a listener as writable.
+ * Limits. A hooked call that talks to the daemon needs two descriptors while it
+ * runs. A full table has none: then the soft limit is raised for a moment, and
+ * where it cannot be a call that may not say EMFILE says ENOBUFS. Of control
+ * calls accept and a connect that waits are pthread cancellation points. Bad
+ * pointers other than NULL fault instead of giving EFAULT. An epoll set sees an
+ * unused socket as writable (TCP: writable and hung up), and a listener as
+ * writable.
  */
 #ifndef NETCON_PRELOAD_SHIM_H
 #define NETCON_PRELOAD_SHIM_H
@@ -44,8 +56,19 @@ struct nc_config {
 	int to_kernel;	 /* NETCON_MISSING=kernel */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char container[NC_NAME_MAX];
+
+	/* What the next program is given, as it stood in ours; "": not there. */
+	struct nc_keep {
+		char preload[1024];
+		char attach[64];
+		char path[sizeof "NETCON_SOCKET=" + sizeof(((struct sockaddr_un *)0)->sun_path)];
+		char container[sizeof "NETCON_CONTAINER=" + NC_NAME_MAX];
+		char missing[sizeof "NETCON_MISSING=kernel"];
+	} keep;
 };
 const struct nc_config *nc_config(void);
+const char *nc_after(const char *entry, const char *name);
+extern char **environ __attribute__((weak));
 
 /* attach.c */
 uint64_t nc_attach_pack(int fd, uint64_t cookie);
@@ -64,16 +87,44 @@ int nc_addr_from_sockaddr(struct nc_addr *to, const struct sockaddr *from, sockl
 int nc_addr_to_sockaddr(const struct nc_addr *from, struct sockaddr *to, socklen_t *len);
 int nc_sockaddr_room(const struct sockaddr *addr, const socklen_t *len);
 
+/* receive.c */
+long nc_received(int fd, long result, size_t room);
+
+/* send.c */
+long nc_sent(int fd, long result);
+
+/* socket.c */
+int nc_revive(int fd);
+
+/* exec.c */
+int nc_execve(const char *path, char *const argv[], char *const env[]);
+int nc_execveat(int dir, const char *path, char *const argv[], char *const env[], int flags);
+
+/* pair.c */
+int nc_socketpair(int type, int pair[2]);
+int nc_prove_free_fd(int fd);
+
 /* Small helpers. */
 int *__errno_location(void) __attribute__((weak));
 
-static inline int nc_return(long result)
+static inline long nc_return_long(long result)
 {
 	if (result >= 0)
-		return (int)result;
+		return result;
 	if (__errno_location)
 		*__errno_location() = result == NC_GONE ? ENETDOWN : (int)-result;
 	return -1;
+}
+
+static inline int nc_return(long result)
+{
+	return (int)nc_return_long(result);
+}
+
+/* The result of a library's function as ours are: -errno. */
+static inline long nc_result(long result)
+{
+	return result < 0 && __errno_location ? -*__errno_location() : result;
 }
 
 static inline void nc_close(int fd)

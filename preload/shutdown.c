@@ -18,8 +18,11 @@
  * NC_SHUTDOWN itself must therefore not send FIN: bytes may lie in the pair.
  *
  * A listener: SHUT_RD and SHUT_RDWR end it, SHUT_WR does nothing, as in the
- * kernel. The mark goes first, so that an accept woken by the end of file says
- * EINVAL. Its pair cannot listen again (EINVAL; the kernel's socket can).
+ * kernel. It may listen again, so its pair is not shut: the daemon sends a
+ * record that says so, which wakes one thread asleep in accept, and another one
+ * when that thread asks for it. The last one stays, for those who poll. The mark goes first: who calls accept now is told EINVAL.
+ * Connections in the pair are reset, now and those that came in between before
+ * it listens again.
  */
 #include "mark.h"
 
@@ -36,7 +39,7 @@ int listen(int fd, int backlog)
 	if (!nc_config() || !(mark = nc_mark_get(fd)))
 		return nc_return(nc_sys2(__NR_listen, fd, backlog));
 	if (mark == NC_MARK_SHUT)
-		return nc_return(-EINVAL);
+		nc_drop_connections(fd);
 	nc_request_init(&rq, NC_LISTEN, 0);
 	rq.value = backlog;
 	err = nc_ask(fd, &rq, &rp);
@@ -55,15 +58,13 @@ static int virtual_shutdown(int fd, enum nc_mark mark, int how)
 		return -EINVAL;
 	nc_request_init(&rq, NC_SHUTDOWN, 0);
 	rq.value = how;
-	err = nc_ask(fd, &rq, &rp);
-	if (err && err != NC_GONE)
-		return err;
-	if (mark == NC_MARK_LISTEN) {
-		if (how == SHUT_WR)
-			return 0;
+	if (mark == NC_MARK_LISTEN && how != SHUT_WR) {
 		(void)nc_mark_set(fd, NC_MARK_SHUT);
-		how = SHUT_RD;
+		nc_drop_connections(fd);
 	}
+	err = nc_ask(fd, &rq, &rp);
+	if ((err && err != NC_GONE) || mark == NC_MARK_LISTEN)
+		return err == NC_GONE ? 0 : err;
 	return (int)nc_sys2(__NR_shutdown, fd, how);
 }
 

@@ -19,6 +19,14 @@ static int is_tcp(int family, int type)
 	return (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == SOCK_STREAM;
 }
 
+/* A number there is only while the limit is raised (pair.c). */
+static int above_limit(int fd)
+{
+	struct nc_rlimit limit;
+
+	return nc_sys4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) == 0 && (uint64_t)fd >= limit.soft;
+}
+
 static int virtual_socket(int family, int type)
 {
 	struct nc_request rq;
@@ -26,9 +34,14 @@ static int virtual_socket(int family, int type)
 	int pair[2];
 	int err;
 
-	err = (int)nc_sys4(__NR_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), 0, pair);
+	err = nc_socketpair(SOCK_STREAM | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), pair);
 	if (err < 0)
 		return err;
+	if (above_limit(pair[0])) {
+		nc_close(pair[0]);
+		nc_close(pair[1]);
+		return -EMFILE;
+	}
 	err = nc_mark_set(pair[0], NC_MARK_FRESH);
 	if (!err) {
 		nc_request_init(&rq, NC_SOCKET, nc_cookie(pair[0]));
@@ -43,6 +56,38 @@ static int virtual_socket(int family, int type)
 	if (!(type & SOCK_CLOEXEC))
 		(void)nc_sys3(__NR_fcntl, pair[0], F_SETFD, 0);
 	return pair[0];
+}
+
+/*
+ * A connect that failed without a call that waited for it ended the pair: that
+ * is what poll shows. Linux lets the socket try again, so it gets a new pair
+ * under its number, with the family, options and address it had. Duplicates of
+ * the descriptor and epoll sets keep the old one.
+ */
+int nc_revive(int fd)
+{
+	int status = (int)nc_sys2(__NR_fcntl, fd, F_GETFL), flags = (int)nc_sys2(__NR_fcntl, fd, F_GETFD);
+	struct nc_request rq;
+	struct nc_reply rp;
+	int pair[2];
+	int err;
+
+	if (status < 0 || flags < 0)
+		return -EBADF;
+	err = nc_socketpair(SOCK_STREAM | SOCK_CLOEXEC | (status & O_NONBLOCK ? SOCK_NONBLOCK : 0), pair);
+	if (err < 0)
+		return err;
+	err = nc_mark_set(pair[0], NC_MARK_USED);
+	if (!err) {
+		nc_request_init(&rq, NC_REVIVE, nc_cookie(fd));
+		rq.successor = nc_cookie(pair[0]);
+		err = nc_call(&rq, &rp, pair[1]);
+	}
+	nc_close(pair[1]);
+	if (!err)
+		err = (int)nc_sys3(__NR_dup3, pair[0], fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	nc_close(pair[0]);
+	return err < 0 ? err : 0;
 }
 
 int socket(int family, int type, int protocol)

@@ -9,16 +9,15 @@
  */
 #include <stdatomic.h>
 
-#include "shim.h"
-
-extern char **environ __attribute__((weak));
+#include "next.h"
 
 enum { UNKNOWN, OFF, ON };
 
 static struct nc_config config;
 static atomic_int state;
 
-static const char *after(const char *entry, const char *name)
+/* What follows name in entry, NULL if entry starts otherwise. */
+const char *nc_after(const char *entry, const char *name)
 {
 	while (*name && *entry == *name) {
 		entry++;
@@ -75,17 +74,23 @@ static int load(void)
 	for (char **e = environ; *e; e++) {
 		const char *v;
 
-		if (!after(*e, "NETCON_"))
+		if (nc_after(*e, "LD_PRELOAD="))
+			copy(config.keep.preload, sizeof config.keep.preload, *e);
+		if (!nc_after(*e, "NETCON_"))
 			continue;
-		if ((v = after(*e, "NETCON_ATTACH="))) {
+		if ((v = nc_after(*e, "NETCON_ATTACH="))) {
 			config.attach = parse_attach(v);
+			copy(config.keep.attach, sizeof config.keep.attach, *e);
 			found = ON;
-		} else if ((v = after(*e, "NETCON_SOCKET="))) {
+		} else if ((v = nc_after(*e, "NETCON_SOCKET="))) {
 			copy(config.path, sizeof config.path, v);
-		} else if ((v = after(*e, "NETCON_CONTAINER="))) {
+			copy(config.keep.path, sizeof config.keep.path, *e);
+		} else if ((v = nc_after(*e, "NETCON_CONTAINER="))) {
 			copy(config.container, sizeof config.container, v);
-		} else if ((v = after(*e, "NETCON_MISSING="))) {
-			v = after(v, "kernel");
+			copy(config.keep.container, sizeof config.keep.container, *e);
+		} else if ((v = nc_after(*e, "NETCON_MISSING="))) {
+			copy(config.keep.missing, sizeof config.keep.missing, *e);
+			v = nc_after(v, "kernel");
 			config.to_kernel = v && !*v;
 		}
 	}
@@ -106,4 +111,5 @@ const struct nc_config *nc_config(void)
 __attribute__((constructor)) static void at_start(void)
 {
 	(void)nc_config();
+	nc_find_next();
 }

@@ -25,14 +25,18 @@
  * Requests. Many processes share the attach socket, so an answer never comes
  * back on it. A request is one struct nc_request with SCM_RIGHTS: first the
  * reply socket (one end of a fresh AF_UNIX SOCK_SEQPACKET pair), then, for
- * NC_SOCKET, the daemon's end of the new virtual socket. The answer is one
+ * NC_SOCKET and NC_REVIVE, the daemon's end of the new virtual socket. The answer is one
  * struct nc_reply on the reply socket. If the daemon dies, both read as EOF.
  *
  * Virtual sockets. Each virtual TCP socket is one end of an AF_UNIX
  * SOCK_STREAM pair; its identity is the kernel's SO_COOKIE of the
  * application's end. Bytes of a connection travel through the pair. A
  * listener's pair carries one struct nc_accept and one fd (SCM_RIGHTS, the
- * application's end of the new connection) per accepted connection.
+ * application's end of the new connection) per accepted connection. One byte
+ * lies in that end, which accept takes: a connection that is closed with it was
+ * never accepted and is reset. A listener
+ * that is shut down gets a record without fd, which wakes one who sleeps in
+ * accept; that one asks for the next.
  *
  * A connect that does not block: before NC_CONNECT the shim fills its end with
  * zero bytes until poll says not writable, and tells how many it wrote
@@ -44,7 +48,7 @@
 
 #include <linux/types.h>
 
-#define NC_MAGIC	0x6e433031u	/* "nC01": the last two are the version */
+#define NC_MAGIC	0x6e433032u	/* "nC02": the last two are the version */
 
 #define NC_NAME_MAX	64		/* a container's name with its NUL */
 #define NC_OPT_MAX	256		/* the longest socket option value */
@@ -58,14 +62,22 @@ enum nc_missing {
 /* Requests. In parentheses: what is used beside cookie. */
 enum nc_op {
 	NC_SOCKET = 1,		/* make a socket (family, fd): ENOBUFS, EMFILE */
-	NC_BIND,		/* bind (addr) */
+	NC_BIND,		/* bind (addr, value: its length) */
 	NC_LISTEN,		/* listen (value: backlog) */
-	NC_CONNECT,		/* connect (addr, flags, filler); see above */
-	NC_SHUTDOWN,		/* shutdown (value: SHUT_RD, SHUT_WR, SHUT_RDWR) */
+	NC_CONNECT,		/* connect (addr, value: its length, flags, filler) */
+	NC_SHUTDOWN,		/* shutdown (value: SHUT_RD, SHUT_WR, SHUT_RDWR); with
+				 * NC_F_PROBE: I woke from accept, wake the next */
 	NC_GETSOCKNAME,		/* local address; reply.addr */
 	NC_GETPEERNAME,		/* peer's address; reply.addr */
 	NC_GETSOCKOPT,		/* (level, option, optlen: room); reply.opt */
 	NC_SETSOCKOPT,		/* (level, option, optlen, opt) */
+	NC_TAKE_ERROR,		/* a read (value 0) or write (value 1) saw the end:
+				 * reply.value is the error it is to fail with,
+				 * which is taken, or 0 */
+	NC_OUTQ,		/* bytes not acknowledged (value 0) or not sent yet
+				 * (value 1): reply.value */
+	NC_REVIVE,		/* cookie's connect failed and it ended: successor
+				 * takes its family, options and address (fd) */
 	NC_OP_END
 };
 
@@ -80,6 +92,13 @@ enum nc_op {
 				 * was tried before: filler must not get into a
 				 * stream that lives
 				 */
+
+#define NC_F_HOLD	0x4u	/*
+				 * NC_CONNECT: start nothing. While it is not
+				 * decided, read nothing from the pair any more:
+				 * EALREADY, filler follows. Else 0
+				 */
+#define NC_F_FILLED	0x8u	/* NC_CONNECT: after NC_F_HOLD, this is the filler */
 
 /*
  * nc_reply.error beside kernel error numbers. NC_NOT_OURS: the cookie names no
@@ -114,6 +133,7 @@ struct nc_request {
 	__s32 option;
 	__u32 optlen;
 	__u32 filler;		/* bytes of filler in the pair */
+	__u64 successor;	/* SO_COOKIE of another application's end */
 	struct nc_addr addr;
 	__u8 opt[NC_OPT_MAX];
 };
@@ -129,7 +149,7 @@ struct nc_reply {
 
 struct nc_accept {
 	__u32 magic;
-	__u32 pad;
+	__u32 ended;		/* no connection: the listener was shut down */
 	__u64 cookie;		/* SO_COOKIE of the fd that comes along */
 	struct nc_addr peer;
 	struct nc_addr local;
@@ -137,7 +157,7 @@ struct nc_accept {
 
 _Static_assert(sizeof(struct nc_addr) == 32, "nc_addr");
 _Static_assert(sizeof(struct nc_attach) == 72, "nc_attach");
-_Static_assert(sizeof(struct nc_request) == 328, "nc_request");
+_Static_assert(sizeof(struct nc_request) == 336, "nc_request");
 _Static_assert(sizeof(struct nc_reply) == 304, "nc_reply");
 _Static_assert(sizeof(struct nc_accept) == 80, "nc_accept");
 

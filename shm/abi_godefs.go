@@ -28,11 +28,16 @@ const (
 	OpGetpeername = C.NC_GETPEERNAME
 	OpGetsockopt  = C.NC_GETSOCKOPT
 	OpSetsockopt  = C.NC_SETSOCKOPT
+	OpTakeError   = C.NC_TAKE_ERROR
+	OpOutq        = C.NC_OUTQ
+	OpRevive      = C.NC_REVIVE
 	OpEnd         = C.NC_OP_END
 
-	FlagWait  = C.NC_F_WAIT
-	FlagProbe = C.NC_F_PROBE
-	NotOurs   = C.NC_NOT_OURS
+	FlagWait   = C.NC_F_WAIT
+	FlagProbe  = C.NC_F_PROBE
+	FlagHold   = C.NC_F_HOLD
+	FlagFilled = C.NC_F_FILLED
+	NotOurs    = C.NC_NOT_OURS
 
 	SizeofAddr    = C.sizeof_struct_nc_addr
 	SizeofAttach  = C.sizeof_struct_nc_attach

@@ -4,7 +4,7 @@
 package shm
 
 const (
-	Magic   = 0x6e433031
+	Magic   = 0x6e433032
 	NameMax = 0x40
 	OptMax  = 0x100
 
@@ -20,15 +20,20 @@ const (
 	OpGetpeername = 0x7
 	OpGetsockopt  = 0x8
 	OpSetsockopt  = 0x9
-	OpEnd         = 0xa
+	OpTakeError   = 0xa
+	OpOutq        = 0xb
+	OpRevive      = 0xc
+	OpEnd         = 0xd
 
-	FlagWait  = 0x1
-	FlagProbe = 0x2
-	NotOurs   = -0x1
+	FlagWait   = 0x1
+	FlagProbe  = 0x2
+	FlagHold   = 0x4
+	FlagFilled = 0x8
+	NotOurs    = -0x1
 
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48
-	SizeofRequest = 0x148
+	SizeofRequest = 0x150
 	SizeofReply   = 0x130
 	SizeofAccept  = 0x50
 )
@@ -48,18 +53,19 @@ type (
 		Container [64]int8
 	}
 	Request struct {
-		Magic  uint32
-		Op     uint16
-		Family uint16
-		Cookie uint64
-		Value  int32
-		Flags  uint32
-		Level  int32
-		Option int32
-		Optlen uint32
-		Filler uint32
-		Addr   Addr
-		Opt    [256]uint8
+		Magic     uint32
+		Op        uint16
+		Family    uint16
+		Cookie    uint64
+		Value     int32
+		Flags     uint32
+		Level     int32
+		Option    int32
+		Optlen    uint32
+		Filler    uint32
+		Successor uint64
+		Addr      Addr
+		Opt       [256]uint8
 	}
 	Reply struct {
 		Magic  uint32
@@ -71,7 +77,7 @@ type (
 	}
 	Accept struct {
 		Magic  uint32
-		Pad    uint32
+		Ended  uint32
 		Cookie uint64
 		Peer   Addr
 		Local  Addr

@@ -11,11 +11,19 @@
 // the program's environment. Exec then replaces the launcher: there is no
 // process in between, so exit status and signals are the program's own.
 //
+// ExecEnforced does so in an empty network namespace. An ordinary user gets one
+// only inside a user namespace, which a process with threads cannot enter: there
+// the program is a child of the launcher.
+//
+// Processes finds what runs in the containers of a daemon, by its environment,
+// and says of each whether the preload library is in it, else why not.
+//
 // # Limits
 //
-// A preload library is a convenience, not a boundary. Only the program itself is
-// looked at, not what it starts: a static program that a shell in a container
-// runs is on the kernel's stack.
+// A preload library is a convenience, not a boundary: a call that goes past it
+// is the kernel's. ExecEnforced makes those calls fail. Inspect looks only at the
+// program itself, not at what it starts: a static program that a shell in a
+// container runs is on the kernel's stack, or nowhere if enforced.
 //
 // # Not supported
 //

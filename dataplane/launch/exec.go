@@ -48,6 +48,9 @@ func (a *Attachment) Environ(env []string, shim string, missing Missing) []strin
 	)
 }
 
+// shimName is the file name of the preload library.
+const shimName = "libnetcon.so"
+
 // Shim returns the path of the preload library: $NETCON_SHIM, or libnetcon.so
 // beside this program or in ../lib/netcon.
 func Shim() (string, error) {
@@ -60,8 +63,8 @@ func Shim() (string, error) {
 	}
 	dir := filepath.Dir(exe)
 	for _, p := range []string{
-		filepath.Join(dir, "libnetcon.so"),
-		filepath.Join(dir, "../lib/netcon/libnetcon.so"),
+		filepath.Join(dir, shimName),
+		filepath.Join(dir, "../lib/netcon", shimName),
 	} {
 		if s, err := checkShim(p); err == nil {
 			return s, nil

@@ -30,6 +30,15 @@ func flowKey6(local, remote []byte, lport, rport uint16) (k flowKey) {
 	return k
 }
 
+// reversed is the key of the connection as the peer sees it.
+func (k flowKey) reversed() (r flowKey) {
+	copy(r[0:16], k[16:32])
+	copy(r[16:32], k[0:16])
+	copy(r[32:34], k[34:36])
+	copy(r[34:36], k[32:34])
+	return r
+}
+
 func (s *Stack) hash(k *flowKey) uint32 {
 	h := maphash.Bytes(s.seed, k[:])
 	return uint32(h ^ h>>32)

@@ -65,9 +65,36 @@ func (s *Stack) Info(h stream.Handle, info *stream.Info) {
 		info.RecvQueue = uint32(n)
 	}
 	info.BytesReceived = f.bytesIn + uint64(info.RecvQueue)
+	if !f.sent {
+		s.infoLoopback(k, info)
+	}
 	if f.sent {
 		info.Unacked = (f.nxt - f.una + info.SendMSS - 1) / info.SendMSS
 		info.SendQueue = uint32(f.unacked())
 		info.BytesAcked = f.written - uint64(info.SendQueue)
+	}
+}
+
+// infoLoopback fills in what is known of a connection over the container's
+// loopback interface, whose packets we do not see: what the other socket has
+// received is acknowledged. Both ends are gVisor's, so they agree on every
+// option.
+func (s *Stack) infoLoopback(k *socket, info *stream.Info) {
+	info.Timestamps, info.SACK = true, true
+	if st, ok := k.ep.Stats().(*tcp.Stats); ok {
+		info.SegsOut, info.SegsIn = uint32(st.SegmentsSent.Value()), uint32(st.SegmentsReceived.Value())
+	}
+	info.BytesAcked = k.flow.written
+	other := s.flows[k.flow.key.reversed()]
+	if other == nil {
+		return // not accepted yet, or closed
+	}
+	taken := other.flow.bytesIn
+	if n, err := other.ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption); err == nil {
+		taken += uint64(n)
+	}
+	if info.BytesAcked = min(taken, k.flow.written); info.SendMSS != 0 {
+		info.SendQueue = uint32(min(k.flow.written-info.BytesAcked, maxBuffer))
+		info.Unacked = (info.SendQueue + info.SendMSS - 1) / info.SendMSS
 	}
 }

@@ -43,6 +43,16 @@ func decodeAddr(a *shm.Addr, f stream.Family) (netip.AddrPort, syscall.Errno) {
 	return netip.AddrPort{}, unix.EAFNOSUPPORT
 }
 
+// misfit is the error for an address that decodeAddr did not take: an AF_INET6
+// socket looks at the length first (SIN6_LEN_RFC2133).
+func misfit(s *sock, r *shm.Request, e syscall.Errno) syscall.Errno {
+	const shortest = 24
+	if s.family == stream.IPv6 && r.Value > 0 && r.Value < shortest {
+		return unix.EINVAL
+	}
+	return e
+}
+
 // encodeAddr writes an address as a socket of family f shows it: IPv4 addresses
 // of an AF_INET6 socket are mapped.
 func encodeAddr(ap netip.AddrPort, f stream.Family) (a shm.Addr) {

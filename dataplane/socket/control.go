@@ -133,7 +133,7 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 	}
 	r := &t.req
 	want := 1
-	if r.Op == shm.OpSocket {
+	if r.Op == shm.OpSocket || r.Op == shm.OpRevive {
 		want = 2
 		if len(t.fds) == 2 && isUnixSocket(t.fds[1], unix.SOCK_STREAM) {
 			socketFD = t.fds[1]
@@ -158,6 +158,10 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 		t.answer(replyFD, t.opSocket(r, socketFD, pid, uid))
 		return
 	}
+	if r.Op == shm.OpRevive {
+		t.answer(replyFD, t.opRevive(r, socketFD, pid, uid))
+		return
+	}
 	s := t.byCookie[r.Cookie]
 	if s == nil {
 		t.answerGone(replyFD, r)
@@ -180,6 +184,10 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 		t.answer(replyFD, t.opGetsockopt(s, r))
 	case shm.OpSetsockopt:
 		t.answer(replyFD, t.opSetsockopt(s, r))
+	case shm.OpTakeError:
+		t.answer(replyFD, t.opTakeError(s, r))
+	case shm.OpOutq:
+		t.answer(replyFD, t.opOutq(s, r))
 	}
 }
 

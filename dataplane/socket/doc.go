@@ -30,13 +30,14 @@
 // The other way round an application sees what its end of the pair shows: our
 // shutdown(SHUT_WR) is the peer's FIN. Closing our end while bytes of the
 // application lie in it unread is EPOLLERR|EPOLLHUP and ECONNRESET; that is why
-// the filler of a connect that failed is left unread.
+// the filler of a connect that failed is left unread. And so we learn of a
+// connection that nobody accepted: it comes with one byte that accept takes.
 //
 // # Ownership
 //
 // A sock owns its fd, its engine handle and, while it has bytes, buffers of the
 // worker's Pool. A socket that went while a process may still ask about it
-// leaves a tombstone: its error and addresses, at most 1,024 of them for 60
+// leaves a tombstone: its error and addresses, at most 16,384 of them for 60
 // seconds. Fds that arrive in a request are ours from recvmsg on; those that
 // are not known to be harmless are closed by a janitor goroutine, because
 // closing a foreign file may sleep (SO_LINGER, FUSE). Nothing else here starts
@@ -75,16 +76,16 @@
 //
 // # Not supported
 //
-// ECONNRESET on an established connection whose application has written
-// nothing that is still unread here: its end shows EOF, and EPIPE on write. The
-// kernel has no call that puts an error on the other end of a pair.
+// The kernel has no call that puts an error on the other end of a pair: where an
+// application has written nothing that is still unread here, a reset looks like
+// an end, and the shim's reads and writes ask for the error (NC_TAKE_ERROR).
 //
 // Writing before connect is not refused: the bytes are sent once connected.
 // After shutdown(SHUT_RDWR) the connection is closed in both directions at once
-// (its peer's bytes are answered with RST), as if by close. Connections that an
-// application never accepted end with FIN, not RST, when they had been put on
-// the listener's pair already. Dissolving an established connection by
-// connect(AF_UNSPEC) gives EOPNOTSUPP. Urgent data. Datagrams. Ring mode.
+// (its peer's bytes are answered with RST), as if by close, and a tombstone
+// answers for it. Dissolving a connection by connect(AF_UNSPEC) gives EOPNOTSUPP
+// once a direction of its pair is shut. Urgent bytes are bytes like others.
+// Datagrams. Ring mode.
 //
 // # References
 //

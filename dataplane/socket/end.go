@@ -58,7 +58,9 @@ func (t *Set) abort(s *sock) {
 // is answered from a tombstone.
 func (t *Set) connectFailed(s *sock, err syscall.Errno) {
 	heard := t.wakeWaiters(s, err)
-	if heard && s.skip == 0 {
+	if heard {
+		t.discardFiller(s, s.skip)
+		s.skip = 0
 		s.errno = t.reopen(s)
 		return
 	}
@@ -72,7 +74,9 @@ func (t *Set) connectFailed(s *sock, err syscall.Errno) {
 // failed ends a connection that was reset or timed out. Bytes that were
 // received before are delivered first.
 func (t *Set) failed(s *sock, err syscall.Errno) {
-	s.errno = err
+	if s.errno = err; err == unix.ECONNRESET && s.pair.RxEOF.Load() {
+		s.errno = unix.EPIPE // in CLOSE-WAIT, tcp_reset
+	}
 	s.local = t.engine.Local(s.handle)
 	t.closeEngine(s)
 	t.giveBack(s.pair.Tx.Discard())
@@ -138,7 +142,8 @@ func (t *Set) bury(s *sock) {
 func (t *Set) remember(s *sock) {
 	t.tombs.add(tomb{
 		cookie: s.cookie, when: t.nowForAge(), errno: s.errno, family: s.family,
-		local: s.local, remote: s.remote, peer: s.has(fShut) && s.errno == 0,
+		local: s.local, remote: s.remote, peer: s.has(fShut) && s.errno == 0, ended: s.pair.RxEOF.Load(),
+		opts: s.opts, asked: s.asked, bound: s.has(fBound),
 	})
 }
 

@@ -5,6 +5,7 @@ package socket
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -342,6 +343,9 @@ func (a *app) tryAccept() (*app, error) {
 	}
 	if c, _ := cookieOf(int32(fds[0])); c != rec.Cookie || rec.Magic != shm.Magic || rec.Peer.Family == 0 {
 		return nil, unix.EPROTO
+	}
+	if n, err := unix.Read(fds[0], make([]byte, 1)); n != 1 {
+		return nil, fmt.Errorf("no byte to be taken by accept: %w", err)
 	}
 	return &app{w: a.w, attach: a.attach, fd: fds[0], cookie: rec.Cookie}, nil
 }

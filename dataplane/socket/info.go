@@ -4,6 +4,7 @@ package socket
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"netcon/dataplane/stream"
@@ -25,6 +26,9 @@ type Info struct {
 	AgeSec    float64        `json:"age_seconds"`
 	BytesIn   uint64         `json:"bytes_in"`  // to the application
 	BytesOut  uint64         `json:"bytes_out"` // from the application
+	// Refused is the options that were refused because there is no such thing
+	// here, the last few of them.
+	Refused []string `json:"refused,omitempty"`
 }
 
 // stateNames are the kernel's numbers, net/tcp_states.h, as ss names them.
@@ -51,6 +55,7 @@ func (t *Set) info(s *sock, now time.Time) Info {
 		Cookie: s.cookie, Family: uint8(s.family), State: stateNames[kernelState[s.state]],
 		Local: t.localOf(s), PID: s.pid, UID: s.uid, Mode: "pump", Mechanism: "preload",
 		AgeSec: now.Sub(s.born).Seconds(), BytesIn: s.rx, BytesOut: s.tx,
+		Refused:   slices.Clone(s.refused),
 		RecvQueue: s.pair.Rx.Len(), SendQueue: s.pair.Tx.Len(),
 	}
 	switch s.state {

@@ -48,6 +48,14 @@ func (t *Set) takeConnection(s *sock) bool {
 			t.pause(s)
 			return false
 		}
+		// Whoever accepts takes it; closed with it unread, the connection is
+		// one that was never accepted.
+		if n, _ := send(ours, []byte{0}); n != 1 {
+			closeFD(ours)
+			closeFD(theirs)
+			t.pause(s)
+			return false
+		}
 		t.spare = [2]int32{ours, theirs}
 		t.noRights = setSockInt(ours, soPassRights, 0) == 0
 	}

@@ -19,7 +19,7 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	}
 	local, e := decodeAddr(&a, s.family)
 	if e != 0 {
-		return e
+		return misfit(s, r, e)
 	}
 	if s.state != stOpen || s.has(fBound) {
 		return unix.EINVAL
@@ -38,6 +38,7 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 		return e
 	}
 	s.flags |= fBound
+	s.asked = local
 	s.local = t.engine.Local(s.handle)
 	return 0
 }
@@ -58,6 +59,29 @@ func (t *Set) reap(port uint16) bool {
 	return len(closed) > 0
 }
 
+// reapListeners ends the listeners on a port that their application has closed
+// already: a program that closes a listener and connects to its port may be
+// heard on the attach socket before the close is.
+func (t *Set) reapListeners(port uint16) {
+	var closed []*sock
+	kept := t.listening[:0]
+	for _, user := range t.listening {
+		s := t.slab.lookup(user)
+		if s == nil || s.state != stListening {
+			continue
+		}
+		if t.localOf(s).Port() == port && hungUp(s.fd) {
+			closed = append(closed, s)
+			continue
+		}
+		kept = append(kept, user)
+	}
+	t.listening = kept
+	for _, s := range closed {
+		t.lastClose(s)
+	}
+}
+
 // opListen follows inet_listen; a second listen changes the backlog.
 func (t *Set) opListen(s *sock, r *shm.Request) syscall.Errno {
 	if s.state != stOpen && s.state != stListening {
@@ -66,13 +90,20 @@ func (t *Set) opListen(s *sock, r *shm.Request) syscall.Errno {
 	if s.handle == 0 {
 		return unix.ENOBUFS
 	}
+	if e := t.settleBind(s); e != 0 {
+		return e
+	}
 	// The kernel compares as unsigned: a negative backlog is the maximum.
 	// Zero lets one connection wait.
 	n := int(min(uint32(r.Value), uint32(t.cfg.ListenBacklogMax)))
 	if e := t.engine.Listen(s.handle, max(1, n)); e != 0 {
 		return e
 	}
+	if s.state != stListening {
+		t.listening = append(t.listening, s.user())
+	}
 	s.state = stListening
+	s.flags &^= fListened
 	s.backlog = int32(n)
 	s.flags |= fCanWrite
 	return 0

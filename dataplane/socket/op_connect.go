@@ -21,6 +21,10 @@ func (t *Set) opConnect(s *sock, r *shm.Request, replyFD int32) {
 		return
 	}
 	filler := int(min(r.Filler, 1<<20))
+	if r.Flags&(shm.FlagHold|shm.FlagFilled) != 0 {
+		t.answer(replyFD, t.hold(s, r.Flags, filler))
+		return
+	}
 	wait := r.Flags&shm.FlagWait != 0
 	if s.state == stConnecting && wait && r.Addr.Family != unix.AF_UNSPEC && len(s.waiters) < maxWaiters {
 		t.discardFiller(s, filler)
@@ -70,11 +74,33 @@ func (t *Set) probe(s *sock) syscall.Errno {
 	return unix.EISCONN
 }
 
+// hold lets a connect that was interrupted fill its pair: nothing is read from
+// it until we know how much of it is filler.
+func (t *Set) hold(s *sock, flags uint32, filler int) syscall.Errno {
+	if flags&shm.FlagHold != 0 {
+		if s.state != stConnecting {
+			return 0
+		}
+		s.flags |= fHold
+		return unix.EALREADY
+	}
+	if !s.has(fHold) {
+		return unix.EINVAL
+	}
+	s.flags &^= fHold
+	s.skip, s.skipAt = filler, 0
+	if s.state == stConnected {
+		s.flags |= fCanRead
+		t.enqueue(s)
+	}
+	return 0
+}
+
 // open asks the engine for an active open.
 func (t *Set) open(s *sock, r *shm.Request) syscall.Errno {
 	remote, e := decodeAddr(&r.Addr, s.family)
 	if e != 0 {
-		return e
+		return misfit(s, r, e)
 	}
 	if s.handle == 0 {
 		return unix.ENOBUFS
@@ -83,6 +109,10 @@ func (t *Set) open(s *sock, r *shm.Request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	if e = t.settleBind(s); e != 0 {
+		return e
+	}
+	t.reapListeners(remote.Port())
 	t.engine.Attach(s.handle, &s.pair)
 	e = t.engine.Connect(s.handle, remote)
 	if e == 0 {
@@ -93,6 +123,7 @@ func (t *Set) open(s *sock, r *shm.Request) syscall.Errno {
 		return e
 	}
 	s.state, s.remote = stConnecting, remote
+	s.flags &^= fListened
 	t.widen(s)
 	return e
 }
@@ -131,8 +162,28 @@ func (t *Set) dissolve(s *sock) syscall.Errno {
 		t.discardFiller(s, s.skip)
 		s.skip = 0
 		return t.reopen(s)
+	case stConnected:
+		if s.has(fTxEnd | fRxEnd | fRxDrop | fShut | fHold) {
+			return unix.EOPNOTSUPP // a direction of the pair is shut for good
+		}
+		t.stat.Count(stat.Resets)
+		t.engine.Abort(s.handle)
+		s.handle = 0
+		t.emptyPair(s)
+		return t.reopen(s)
 	}
 	return unix.EOPNOTSUPP
+}
+
+// emptyPair drops what the application wrote and the engine did not get.
+func (t *Set) emptyPair(s *sock) {
+	for {
+		n, e := recv(s.fd, t.scratch)
+		if e != unix.EINTR && (e != 0 || n == 0) {
+			break
+		}
+	}
+	s.skip, s.skipAt = 0, 0
 }
 
 // discardFiller takes n bytes of filler that a request just wrote out of the

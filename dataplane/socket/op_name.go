@@ -26,7 +26,7 @@ func (t *Set) opGetpeername(s *sock) syscall.Errno {
 }
 
 func (t *Set) localOf(s *sock) netip.AddrPort {
-	if s.handle == 0 {
+	if s.handle == 0 || s.has(fRebind) {
 		if s.local.IsValid() {
 			return s.local
 		}

@@ -4,8 +4,11 @@ package socket
 
 import (
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"syscall"
 
+	"netcon/dataplane/stream"
 	"netcon/shm"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +26,11 @@ func (t *Set) opGetsockopt(s *sock, r *shm.Request) syscall.Errno {
 		return unix.EINVAL
 	}
 	row, ok := t.row(s, r)
-	if !ok {
+	switch {
+	case ok:
+	case s.family == stream.IPv4 && r.Level != sol && r.Level != tcp && r.Level != ip4:
+		return unix.EOPNOTSUPP // as do_ip_getsockopt
+	default:
 		return unix.ENOPROTOOPT
 	}
 	o := &optionTable[row]
@@ -52,8 +59,24 @@ func (t *Set) opGetsockopt(s *sock, r *shm.Request) syscall.Errno {
 	return 0
 }
 
-// opSetsockopt changes an option.
+// maxRefused is how many refused options are remembered of a socket.
+const maxRefused = 4
+
+// opSetsockopt changes an option, and remembers what was refused.
 func (t *Set) opSetsockopt(s *sock, r *shm.Request) syscall.Errno {
+	e := t.setOption(s, r)
+	switch e {
+	case unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EPERM, unix.ENOENT, unix.ENODEV:
+		what := optionName(r.Level, r.Option) + " " + unix.ErrnoName(e)
+		if !slices.Contains(s.refused, what) && len(s.refused) < maxRefused {
+			s.refused = append(s.refused, what)
+		}
+	}
+	return e
+}
+
+// setOption changes an option.
+func (t *Set) setOption(s *sock, r *shm.Request) syscall.Errno {
 	if int32(r.Optlen) < 0 {
 		return unix.EINVAL
 	}
@@ -165,3 +188,30 @@ func (t *Set) replayOptions(s *sock) {
 }
 
 func (t *Set) v6Only(s *sock) bool { return t.value(s, rowV6Only) != 0 }
+
+// refusedNames are the options that programs try and do without.
+var refusedNames = map[[2]int32]string{
+	{sol, unix.SO_ZEROCOPY}:              "SO_ZEROCOPY",
+	{sol, unix.SO_BINDTODEVICE}:          "SO_BINDTODEVICE",
+	{sol, unix.SO_ATTACH_FILTER}:         "SO_ATTACH_FILTER",
+	{sol, unix.SO_ATTACH_BPF}:            "SO_ATTACH_BPF",
+	{sol, unix.SO_ATTACH_REUSEPORT_CBPF}: "SO_ATTACH_REUSEPORT_CBPF",
+	{sol, unix.SO_ATTACH_REUSEPORT_EBPF}: "SO_ATTACH_REUSEPORT_EBPF",
+	{sol, unix.SO_TXTIME}:                "SO_TXTIME",
+	{tcp, unix.TCP_ULP}:                  "TCP_ULP",
+	{tcp, unix.TCP_CONGESTION}:           "TCP_CONGESTION",
+	{tcp, unix.TCP_FASTOPEN_CONNECT}:     "TCP_FASTOPEN_CONNECT",
+	{tcp, unix.TCP_REPAIR}:               "TCP_REPAIR",
+	{tcp, unix.TCP_MD5SIG}:               "TCP_MD5SIG",
+	{tcp, unix.TCP_ZEROCOPY_RECEIVE}:     "TCP_ZEROCOPY_RECEIVE",
+	{tcp, unix.TCP_SAVE_SYN}:             "TCP_SAVE_SYN",
+	{tcp, unix.TCP_TX_DELAY}:             "TCP_TX_DELAY",
+	{ip6, unix.IPV6_V6ONLY}:              "IPV6_V6ONLY",
+}
+
+func optionName(level, name int32) string {
+	if s, ok := refusedNames[[2]int32{level, name}]; ok {
+		return s
+	}
+	return fmt.Sprintf("option %d of level %d", name, level)
+}

@@ -17,6 +17,12 @@ func (t *Set) opShutdown(s *sock, r *shm.Request) syscall.Errno {
 	if r.Value < unix.SHUT_RD || r.Value > unix.SHUT_RDWR {
 		return unix.EINVAL
 	}
+	if r.Flags&shm.FlagProbe != 0 {
+		if s.state == stOpen && s.has(fListened) {
+			t.wakeAcceptor(s)
+		}
+		return 0
+	}
 	read, write := r.Value != unix.SHUT_WR, r.Value != unix.SHUT_RD
 	switch s.state {
 	case stListening:
@@ -24,6 +30,8 @@ func (t *Set) opShutdown(s *sock, r *shm.Request) syscall.Errno {
 			return 0
 		}
 		t.dropPending(s)
+		t.wakeAcceptor(s)
+		s.flags |= fListened
 		return t.reopen(s)
 	case stConnecting:
 		t.wakeWaiters(s, unix.ECONNRESET)
@@ -46,4 +54,15 @@ func (t *Set) opShutdown(s *sock, r *shm.Request) syscall.Errno {
 		return 0
 	}
 	return unix.ENOTCONN
+}
+
+// wakeAcceptor sends the record that is no connection. One who sleeps in accept
+// takes it and asks for the next; the last one stays, for those who poll. When
+// something lies in the pair nobody sleeps.
+func (t *Set) wakeAcceptor(s *sock) {
+	if unread(s.fd) > 0 {
+		return
+	}
+	rec := shm.Accept{Magic: shm.Magic, Ended: 1}
+	_, _ = send(s.fd, shm.AcceptBytes(&rec))
 }

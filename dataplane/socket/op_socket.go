@@ -48,12 +48,40 @@ func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 	return 0
 }
 
+// opRevive registers a socket in the place of one whose connect failed, with
+// its options, and its address if it was bound.
+func (t *Set) opRevive(r *shm.Request, fd int32, pid int32, uid uint32) syscall.Errno {
+	d := t.tombs.find(r.Cookie)
+	if d == nil || d.peer || t.nowForAge().Sub(d.when) > tombAge {
+		t.janitor.close(fd)
+		return unix.ECONNABORTED
+	}
+	old := *d
+	born := shm.Request{Cookie: r.Successor, Family: afOf(old.family)}
+	if e := t.opSocket(&born, fd, pid, uid); e != 0 {
+		return e
+	}
+	t.tombs.forget(r.Cookie)
+	s := t.byCookie[r.Successor]
+	s.opts = old.opts
+	t.replayOptions(s)
+	if old.bound {
+		s.asked = old.asked
+		s.flags |= fBound
+		return t.rebind(s)
+	}
+	return 0
+}
+
 // soPassRights is SO_PASSRIGHTS, Linux 6.16: 0 refuses SCM_RIGHTS to a socket.
 const soPassRights = unix.SO_PASSRIGHTS
 
 // register fills in what sockets of every origin have.
 func (t *Set) register(s *sock, fd int32, cookie uint64, f stream.Family) {
 	s.set, s.fd, s.cookie, s.family = t, fd, cookie, f
+	// Urgent bytes stay where they are in the stream; without it the kernel
+	// would drop them from what we read.
+	_ = setSockInt(fd, unix.SO_OOBINLINE, 1)
 	s.born = t.nowForAge()
 	t.byCookie[cookie] = s
 	t.stat.Count(stat.SocketsOpened)
@@ -78,7 +106,7 @@ func (t *Set) reopen(s *sock) syscall.Errno {
 	s.pair.State = stream.State{}
 	s.handle = 0
 	s.state = stOpen
-	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed
+	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed | fHold
 	h, e := t.engine.Open(s.family, s.user())
 	if e != 0 {
 		return e
@@ -86,7 +114,36 @@ func (t *Set) reopen(s *sock) syscall.Errno {
 	s.handle = h
 	t.replayOptions(s)
 	if s.has(fBound) {
-		return t.engine.Bind(h, s.local)
+		return t.rebind(s)
 	}
 	return 0
+}
+
+// rebind gives a fresh handle the address that was asked for. A port that was
+// not asked for is not kept (SOCK_BINDPORT_LOCK). Where connections of the port
+// are in the way it waits until the socket is used, as inet_csk_listen_start.
+func (t *Set) rebind(s *sock) syscall.Errno {
+	s.flags &^= fRebind
+	if s.asked.Port() == 0 && s.asked.Addr().Unmap().IsUnspecified() {
+		s.flags &^= fBound
+		return 0
+	}
+	e := t.engine.Bind(s.handle, s.asked)
+	if e == unix.EADDRINUSE {
+		s.flags |= fRebind
+		return 0
+	}
+	return e
+}
+
+// settleBind does what rebind put off, and fails if it must.
+func (t *Set) settleBind(s *sock) syscall.Errno {
+	if !s.has(fRebind) {
+		return 0
+	}
+	e := t.engine.Bind(s.handle, s.asked)
+	if e == 0 {
+		s.flags &^= fRebind
+	}
+	return e
 }

@@ -27,6 +27,8 @@ func getEmpty(*Set, *sock, int, []byte) (int, syscall.Errno) { return 0, 0 }
 
 func getZero(_ *Set, _ *sock, _ int, out []byte) (int, syscall.Errno) { return putInt(out, 0) }
 
+func getOne(_ *Set, _ *sock, _ int, out []byte) (int, syscall.Errno) { return putInt(out, 1) }
+
 func getNoData(*Set, *sock, int, []byte) (int, syscall.Errno) { return 0, unix.ENODATA }
 
 func setInvalid(*Set, *sock, int, []byte) syscall.Errno { return unix.EINVAL }
@@ -248,12 +250,35 @@ func setCongestion(t *Set, s *sock, row int, in []byte) syscall.Errno {
 	return unix.ENOENT
 }
 
-// setIPOptions takes the empty option list only.
+// setIPOptions takes the empty option list only, or one that ends at once.
 func setIPOptions(_ *Set, _ *sock, _ int, in []byte) syscall.Errno {
-	if len(in) == 0 {
-		return 0
+	for _, b := range in {
+		if b != 0 {
+			return unix.EINVAL
+		}
 	}
-	return unix.EINVAL
+	return 0
+}
+
+// deviceName is the container's only device besides its loopback.
+const deviceName = "eth0"
+
+// getDevice and setDevice: a container has one device to be bound to.
+func getDevice(t *Set, s *sock, row int, out []byte) (int, syscall.Errno) {
+	if t.value(s, row) == 0 {
+		return 0, 0
+	}
+	return copy(out, deviceName+"\x00"), 0
+}
+
+func setDevice(t *Set, s *sock, row int, in []byte) syscall.Errno {
+	switch name, _, _ := bytes.Cut(in, []byte{0}); string(name) {
+	case "":
+		return t.put(s, row, 0)
+	case deviceName:
+		return t.put(s, row, 1)
+	}
+	return unix.ENODEV
 }
 
 // getHops returns the TTL or hop limit; -1 stands for the default.

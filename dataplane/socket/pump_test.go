@@ -327,7 +327,7 @@ func TestShutdownRequest(t *testing.T) {
 	if e := c.soError(); e != 0 {
 		t.Errorf("SO_ERROR after shutdown: %v", e)
 	}
-	if e := c.shutdownReq(unix.SHUT_WR); e != unix.ENOTCONN {
+	if e := c.shutdownReq(unix.SHUT_WR); e != 0 {
 		t.Errorf("second shutdown: %v", e)
 	}
 

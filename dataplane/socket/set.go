@@ -66,6 +66,8 @@ type Set struct {
 	byCookie map[uint64]*sock
 	attached map[*attached]struct{}
 	tombs    graves
+	// listening is the listeners, as user values, and some that were ones.
+	listening []uint64
 
 	head, tail *sock       // ready sockets, first come first served
 	queue      int         // their number

@@ -42,6 +42,9 @@ const (
 	fPaused                    // in the paused list
 	fWatched                   // the poller knows it
 	fShut                      // NC_SHUTDOWN closed both directions
+	fListened                  // was a listener until it was shut down
+	fRebind                    // the handle is not bound to asked yet
+	fHold                      // filler is being written: read nothing (NC_F_HOLD)
 )
 
 // sock is one virtual socket. The engine holds pointers into pair: a sock never
@@ -69,13 +72,15 @@ type sock struct {
 	waiters []int32        // reply sockets of connects that wait
 	opts    []setting      // what was set; shared with accepted sockets, copied on write
 	pending *undelivered   // listener: accepted, not yet on the pair
-	local   netip.AddrPort // bound address, for a second attempt to connect
+	local   netip.AddrPort // local address while there is no handle
+	asked   netip.AddrPort // address of a bind request
 	remote  netip.AddrPort // destination of the last connect
 
 	pid     int32
 	uid     uint32
 	backlog int32
 	born    time.Time
+	refused []string
 	rx, tx  uint64 // bytes towards and from the application
 }
 

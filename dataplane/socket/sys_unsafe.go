@@ -123,6 +123,16 @@ func queued(fd int32) int {
 	return int(v)
 }
 
+// unread returns how much of what we wrote the other end has not read, SIOCOUTQ:
+// memory, not bytes.
+func unread(fd int32) int {
+	var v int32
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&v))); e != 0 {
+		return 0
+	}
+	return int(v)
+}
+
 // hungUp asks whether both directions of a stream are shut: its other end was
 // closed.
 func hungUp(fd int32) bool {

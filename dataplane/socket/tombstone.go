@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxTombs = 1024
+	maxTombs = 16384
 	tombAge  = time.Minute
 )
 
@@ -27,7 +27,12 @@ type tomb struct {
 	family stream.Family
 	local  netip.AddrPort
 	remote netip.AddrPort
-	peer   bool // getpeername still works: closed, not dead
+	peer   bool // getpeername still works: shut, not dead
+	told   bool // connect has failed
+	ended  bool // the peer's FIN was passed on
+	opts   []setting
+	asked  netip.AddrPort // of a bind request
+	bound  bool
 }
 
 // graves holds the tombstones; the oldest gives way.
@@ -58,6 +63,14 @@ func (g *graves) find(cookie uint64) *tomb {
 	return nil
 }
 
+// forget removes a tombstone.
+func (g *graves) forget(cookie uint64) {
+	if i, ok := g.at[cookie]; ok {
+		delete(g.at, cookie)
+		g.ring[i] = tomb{}
+	}
+}
+
 // answerGone answers a request about a socket that is not there, from its
 // tombstone if it has one.
 func (t *Set) answerGone(replyFD int32, r *shm.Request) {
@@ -69,12 +82,26 @@ func (t *Set) answerGone(replyFD int32, r *shm.Request) {
 	e := syscall.Errno(unix.EINVAL)
 	switch r.Op {
 	case shm.OpConnect:
-		if e = d.errno; e == 0 {
+		// As __inet_stream_connect: the error, then it may try again.
+		switch e = d.errno; {
+		case d.peer:
+			e = unix.EISCONN
+		case d.told:
+			e, t.reply.Value = unix.ECONNABORTED, 1
+		case e == 0:
 			e = unix.ECONNABORTED
 		}
-		d.errno = 0
+		d.errno, d.told = 0, true
 	case shm.OpShutdown:
-		e = unix.ENOTCONN
+		if e = unix.ENOTCONN; d.peer {
+			e = 0
+		}
+	case shm.OpTakeError:
+		if e = 0; r.Value != 0 || !d.ended {
+			t.reply.Value, d.errno = int32(d.errno), 0
+		}
+	case shm.OpOutq:
+		e = 0
 	case shm.OpGetsockname:
 		local := d.local
 		if !local.IsValid() {

@@ -18,6 +18,12 @@ const smallSpan = 4 << 10
 // fromApp reads from the pair straight into the Tx ring, up to visitBytes, and
 // reports whether more is to be read now.
 func (t *Set) fromApp(s *sock) (more bool) {
+	if s.has(fHold) {
+		if s.has(fHup) {
+			t.abort(s) // killed in connect
+		}
+		return false
+	}
 	tx := &s.pair.Tx
 	moved, fresh := 0, 0 // this visit; not announced yet
 	for s.has(fCanRead) {

@@ -42,7 +42,7 @@ int main(void)
 	edge(AF_INET, FAKE_ECHO);
 
 	/* Another size of buffer needs other filler. */
-	CHECK(syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDBUF, &big, sizeof big) == 0);
+	CHECK(nc_sys5(__NR_setsockopt, fd, SOL_SOCKET, SO_SNDBUF, &big, sizeof big) == 0);
 	CHECK_ERRNO(dial(fd, "10.0.0.1", FAKE_ECHO_HELD), EINPROGRESS);
 	CHECK(ready(fd, POLLOUT, 0) == 0);
 	command(fd, FAKE_DECIDE);

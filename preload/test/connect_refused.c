@@ -30,5 +30,8 @@ int main(void)
 	CHECK(option_int(fd, SOL_SOCKET, SO_ERROR) == ECONNREFUSED);
 	CHECK(option_int(fd, SOL_SOCKET, SO_ERROR) == 0);
 	CHECK_ERRNO(dial(fd, "10.0.0.1", FAKE_ECHO), ECONNABORTED);
+	CHECK_ERRNO(dial(fd, "10.0.0.1", FAKE_ECHO), EINPROGRESS);
+	CHECK(ready(fd, POLLOUT, 2000) == POLLOUT);
+	check_echo(fd);
 	return 0;
 }

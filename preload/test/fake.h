@@ -23,12 +23,16 @@
 #define FAKE_RESTART 2 /* forget everything, but stay */
 #define FAKE_DIE 3
 #define FAKE_DECIDE 4 /* the outcome of this socket's connect */
+#define FAKE_RESET 5  /* this connection is reset */
 
 /* getsockopt: int */
 #define FAKE_REQUESTS 1 /* requests so far, this one not counted */
 #define FAKE_FILLER 2	/* announced by the last NC_CONNECT that was no probe */
 #define FAKE_LIVE 3	/* virtual sockets alive */
 #define FAKE_WAITS 4	/* NC_F_WAIT of this socket so far */
+
+/* What NC_OUTQ answers, and one more for bytes that were not sent. */
+#define FAKE_OUTQ 4711
 
 /* Delivered connections come from 192.0.2.1, ports counting up from here. */
 #define FAKE_PEER_PORT 30000

@@ -46,6 +46,7 @@ struct sock {
 	unsigned filler;
 	int waiter;	    /* reply socket of NC_F_WAIT, or -1 */
 	int waits;
+	int told;      /* connect has said that it failed */
 	int unclaimed; /* connected, and connect has not said so yet */
 	int due; /* outcome to be told as soon as the request is answered */
 	int outcome;
@@ -188,8 +189,19 @@ static void do_connect(struct sock *s, const struct nc_request *rq, struct nc_re
 	int port = ntohs(rq->addr.port);
 
 	rp->error = may_connect(s);
+	if (s->state == CLOSED) {
+		rp->value = s->told;
+		s->told = 1;
+	}
 	if (rq->flags & NC_F_PROBE)
 		return;
+	if (rq->flags & NC_F_HOLD)
+		return;
+	if (rq->flags & NC_F_FILLED) {
+		s->filler += rq->filler;
+		rp->error = 0;
+		return;
+	}
 	last_filler = (int)rq->filler;
 	if (s->state == CONNECTED && s->unclaimed) {
 		if (rq->filler)
@@ -232,6 +244,12 @@ static void do_connect(struct sock *s, const struct nc_request *rq, struct nc_re
 	}
 }
 
+/* A record without descriptor on a listener's pair. */
+static void reply_record(int fd, const struct nc_accept *a)
+{
+	(void)!send(fd, a, sizeof *a, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static int send_accept(struct sock *l, int fd)
 {
 	union {
@@ -269,7 +287,7 @@ static void deliver(struct sock *l)
 			break;
 		s = add(cookie_of(pair[0]), pair[1], l->family, CONNECTED);
 		s->local = l->local;
-		if (!send_accept(l, pair[0])) {
+		if (write(pair[1], "", 1) != 1 || !send_accept(l, pair[0])) {
 			socks = s->next;
 			close(pair[1]);
 			free(s);
@@ -334,6 +352,11 @@ static void do_setsockopt(struct sock *s, const struct nc_request *rq, struct nc
 		deliver(s);
 		return;
 	}
+	if (rq->level == FAKE_LEVEL && rq->option == FAKE_RESET) {
+		s->so_error = ECONNRESET;
+		bury(s);
+		return;
+	}
 	if (rq->level == FAKE_LEVEL && rq->option == FAKE_DECIDE) {
 		s->due = s->state == CONNECTING;
 		return;
@@ -349,10 +372,30 @@ static void do_setsockopt(struct sock *s, const struct nc_request *rq, struct nc
 
 static void do_shutdown(struct sock *s, struct nc_reply *rp, int how)
 {
-	if (s->state == LISTENING && how != SHUT_WR)
-		s->state = CLOSED;
-	else if (s->state != CONNECTED && s->state != LISTENING)
+	struct nc_accept ended = { .magic = NC_MAGIC, .ended = 1 };
+
+	if (s->state == LISTENING && how != SHUT_WR) {
+		s->state = IDLE;
+		s->deliver = 0;
+		reply_record(s->fd, &ended);
+	} else if (s->state != CONNECTED && s->state != LISTENING)
 		rp->error = ENOTCONN;
+}
+
+static void do_take_error(struct sock *s, struct nc_reply *rp)
+{
+	rp->value = taken_error(s);
+}
+
+/* The old one's family goes to the new one, and the old one is gone. */
+static void do_revive(struct sock *old, const struct nc_request *rq, struct nc_reply *rp, int fd)
+{
+	if (!old || old->state != CLOSED) {
+		rp->error = ECONNABORTED;
+		close(fd);
+		return;
+	}
+	add(rq->successor, fd, old->family, IDLE);
 }
 
 static void restart(void)
@@ -379,6 +422,11 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 		reply(reply_fd, &rp);
 		return;
 	}
+	if (rq->op == NC_REVIVE) {
+		do_revive(s, rq, &rp, sock_fd);
+		reply(reply_fd, &rp);
+		return;
+	}
 	if (!s) {
 		rp.error = NC_NOT_OURS;
 		reply(reply_fd, &rp);
@@ -400,7 +448,10 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 		do_connect(s, rq, &rp, &reply_fd);
 		break;
 	case NC_SHUTDOWN:
-		do_shutdown(s, &rp, rq->value);
+		if (!(rq->flags & NC_F_PROBE))
+			do_shutdown(s, &rp, rq->value);
+		else if (s->state == IDLE)
+			reply_record(s->fd, &(struct nc_accept){ .magic = NC_MAGIC, .ended = 1 });
 		break;
 	case NC_GETSOCKNAME:
 		rp.addr = s->local;
@@ -414,6 +465,12 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 		break;
 	case NC_SETSOCKOPT:
 		do_setsockopt(s, rq, &rp);
+		break;
+	case NC_TAKE_ERROR:
+		do_take_error(s, &rp);
+		break;
+	case NC_OUTQ:
+		rp.value = FAKE_OUTQ + rq->value;
 		break;
 	}
 	if (reply_fd >= 0)
@@ -445,7 +502,7 @@ static int serve(int fd)
 	if (n != (ssize_t)sizeof rq || rq.magic != NC_MAGIC || !rq.op || rq.op >= NC_OP_END || !c)
 		die("bad request");
 	memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-	if ((fds[1] >= 0) != (rq.op == NC_SOCKET))
+	if ((fds[1] >= 0) != (rq.op == NC_SOCKET || rq.op == NC_REVIVE))
 		die("wrong descriptors");
 	handle(&rq, fds[0], fds[1]);
 	return 1;

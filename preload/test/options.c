@@ -25,11 +25,11 @@ int main(void)
 
 	/* The pair's own buffer is left alone, and so is the mark. */
 	len = sizeof native;
-	CHECK(syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &native, &len) == 0);
+	CHECK(nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &native, &len) == 0);
 	value = 8192;
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value) == 0);
 	CHECK(option_int(fd, SOL_SOCKET, SO_SNDBUF) == 8192);
-	CHECK(syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &value, &len) == 0 && value == native);
+	CHECK(nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, &value, &len) == 0 && value == native);
 	value = 1000000;
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, sizeof value) == 0);
 	CHECK(option_int(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET);

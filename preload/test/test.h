@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../syscall.h"
 #include "fake.h"
 
 #define FAIL(...)                                               \
@@ -107,7 +108,7 @@ static inline int native_domain(int fd)
 	int value = -1;
 	socklen_t len = sizeof value;
 
-	CHECK(syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &value, &len) == 0);
+	CHECK(nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &value, &len) == 0);
 	return value;
 }
 

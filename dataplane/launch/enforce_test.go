@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/internal/testenv"
+)
+
+const enforceVar = "NETCON_TEST_ENFORCE"
+
+// TestMain is the launcher where a test asks for one: it becomes, or runs, the
+// shell script in enforceVar.
+func TestMain(m *testing.M) {
+	script, ok := os.LookupEnv(enforceVar)
+	if !ok {
+		os.Exit(m.Run())
+	}
+	status, err := ExecEnforced("/bin/sh", []string{"sh", "-c", script}, os.Environ())
+	if errors.Is(err, ErrNoEnforce) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(99)
+	}
+	if err != nil {
+		panic(err)
+	}
+	os.Exit(status)
+}
+
+// enforced runs a script in a fresh launcher, as a user.
+func enforced(t *testing.T, uid uint32, script string) (out string, status int) {
+	t.Helper()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := filepath.Join(testenv.OpenDir(t), "launcher")
+	if err := os.WriteFile(exe, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), enforceVar+"="+script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	b, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+	case errors.As(err, &exit):
+		status = exit.ExitCode()
+	default:
+		t.Fatal(err)
+	}
+	return string(b), status
+}
+
+func TestEnforce(t *testing.T) {
+	testenv.NeedRoot(t)
+	for _, user := range []struct {
+		name string
+		uid  uint32
+		kill int // status of a program that was killed by SIGTERM
+	}{
+		{"root", 0, -1}, // the launcher became the program
+		{"nobody", 65534, 128 + int(unix.SIGTERM)},
+	} {
+		t.Run(user.name, func(t *testing.T) {
+			out, status := enforced(t, user.uid, "id -u; cat /proc/net/dev; exit 7")
+			if status == 99 && user.uid != 0 {
+				t.Skipf("missing capability: user namespaces for all: %s", out)
+			}
+			if status != 7 {
+				t.Fatalf("status %d, want 7\n%s", status, out)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			if lines[0] != fmt.Sprint(user.uid) {
+				t.Errorf("uid %s, want %d", lines[0], user.uid)
+			}
+			// Two lines of heading, and a loopback that is down.
+			if len(lines) != 4 || !strings.HasPrefix(strings.TrimSpace(lines[3]), "lo:") {
+				t.Errorf("devices other than lo:\n%s", out)
+			}
+			if out, status := enforced(t, user.uid, "true"); status != 0 {
+				t.Errorf("true: status %d\n%s", status, out)
+			}
+			if _, status := enforced(t, user.uid, "kill -TERM $$"); status != user.kill {
+				t.Errorf("killed: status %d, want %d", status, user.kill)
+			}
+		})
+	}
+}
+
+// TestEnforceRefused: a kernel without user namespaces is told as such.
+func TestEnforceRefused(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTools(t, "unshare")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In a user namespace that may have no others in it.
+	script := fmt.Sprintf("echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all %s", self)
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", script)
+	cmd.Env = append(os.Environ(), enforceVar+"=true")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no empty network namespace") || !strings.Contains(string(out), "max_user_namespaces") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package launch
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Running is a program that was started in a container: it, or what started it,
+// was given the variables of the shim.
+type Running struct {
+	PID       int32
+	UID       uint32
+	Command   string // its name, as ps shows it
+	Container string
+	// Why says why the preload library is not in it; empty: it is.
+	Why string
+}
+
+// Processes lists the running programs that were started with the attach socket
+// at path, as far as this process may look at them: an ordinary user's daemon
+// sees that user's.
+func Processes(path string) []Running {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var list []Running
+	for _, e := range entries {
+		pid, err := strconv.ParseInt(e.Name(), 10, 32)
+		if err != nil {
+			continue
+		}
+		if r, ok := look(filepath.Join("/proc", e.Name()), path); ok {
+			r.PID = int32(pid)
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// look looks at one process. What ends meanwhile is none.
+func look(dir, path string) (r Running, ok bool) {
+	env, err := os.ReadFile(filepath.Join(dir, "environ"))
+	if err != nil {
+		return r, false
+	}
+	preload := false
+	for kv := range bytes.SplitSeq(env, []byte{0}) {
+		name, value, _ := strings.Cut(string(kv), "=")
+		switch name {
+		case "NETCON_SOCKET":
+			ok = value == path
+		case "NETCON_CONTAINER":
+			r.Container = value
+		case "LD_PRELOAD":
+			preload = strings.Contains(value, shimName)
+		}
+	}
+	if !ok {
+		return r, false
+	}
+	maps, err := os.ReadFile(filepath.Join(dir, "maps"))
+	if err != nil || len(maps) == 0 {
+		return r, false // it has ended, or is a zombie
+	}
+	r.UID, r.Command = identity(dir)
+	if !bytes.Contains(maps, []byte("/"+shimName)) {
+		r.Why = why(filepath.Join(dir, "exe"), preload)
+	}
+	return r, true
+}
+
+// why says why the preload library is not in a process.
+func why(exe string, preload bool) string {
+	switch err := Inspect(exe); {
+	case errors.Is(err, ErrRefused):
+		_, reason, _ := strings.Cut(err.Error(), ErrRefused.Error()+": ")
+		return reason
+	case !preload:
+		return "started without LD_PRELOAD"
+	}
+	return "the loader did not load the preload library (it says why on standard error)"
+}
+
+// identity reads a process's effective user and name.
+func identity(dir string) (uid uint32, command string) {
+	status, _ := os.ReadFile(filepath.Join(dir, "status"))
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		switch fields := strings.Fields(value); {
+		case name == "Name":
+			command = strings.TrimSpace(value)
+		case name == "Uid" && len(fields) > 1:
+			n, _ := strconv.ParseUint(fields[1], 10, 32)
+			uid = uint32(n)
+		}
+	}
+	return uid, command
+}

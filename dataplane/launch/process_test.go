@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package launch
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netcon/internal/testenv"
+)
+
+// TestProcesses: what has the preload library in it, and why the others do not.
+func TestProcesses(t *testing.T) {
+	dir := testenv.OpenDir(t)
+	compile(t, dir, shimName, "-shared", "-fPIC")
+	sleeper := filepath.Join(dir, "sleeper.c")
+	if err := os.WriteFile(sleeper, []byte("#include <unistd.h>\nint main(void) { return pause(); }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range [][]string{{"dynamic"}, {"static", "-static"}} {
+		argv := append([]string{"-o", filepath.Join(dir, kind[0]), sleeper}, kind[1:]...)
+		if out, err := exec.Command("gcc", argv...).CombinedOutput(); err != nil {
+			t.Fatalf("gcc %q: %v\n%s", argv, err, out)
+		}
+	}
+	socket := filepath.Join(dir, "attach.sock")
+	a := &Attachment{FD: 99, Cookie: 1, Socket: socket, Container: "web"}
+	with := a.Environ(nil, filepath.Join(dir, shimName), MissingFail)
+	without := []string{"NETCON_SOCKET=" + socket, "NETCON_CONTAINER=web", "LD_PRELOAD="}
+	want := map[int32]string{}
+	for _, c := range []struct {
+		program string
+		env     []string
+		why     string
+	}{
+		{"dynamic", with, ""},
+		{"dynamic", without, "started without LD_PRELOAD"},
+		{"static", with, "statically linked"},
+		{"dynamic", nil, "?"}, // not in a container
+	} {
+		cmd := exec.Command(filepath.Join(dir, c.program))
+		cmd.Env = append([]string{"PATH=/bin"}, c.env...)
+		p := testenv.StartCmd(t, cmd)
+		want[int32(p.Pid())] = c.why
+	}
+	var got map[int32]Running
+	settled := func() bool {
+		got = map[int32]Running{}
+		for _, r := range Processes(socket) {
+			got[r.PID] = r
+		}
+		for pid, why := range want {
+			if r, ok := got[pid]; ok == (why == "?") || (r.Why == "") != (why == "") && ok {
+				return false
+			}
+		}
+		return true
+	}
+	testenv.WaitFor(t, 10*time.Second, settled, "the programs to be loaded")
+	if len(got) != 3 {
+		t.Errorf("%d processes, want 3: %+v", len(got), got)
+	}
+	for pid, r := range got {
+		if r.Container != "web" || r.UID != uint32(os.Getuid()) || !strings.Contains("dynamic static", r.Command) {
+			t.Errorf("%+v", r)
+		}
+		if !strings.Contains(r.Why, want[pid]) {
+			t.Errorf("process %d: %q, want %q", pid, r.Why, want[pid])
+		}
+	}
+	if list := Processes(socket + "x"); len(list) != 0 {
+		t.Errorf("another daemon's: %+v", list)
+	}
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apps
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// scenario is one row of docs/apps.md.
+type scenario struct {
+	name     string   // "nginx-reload"
+	packages []string // Debian packages
+	version  []string // a command that tells the program's version; nil: that of packages[0]
+	does     string   // what happens, for the table
+	remark   string   // what a reader should know
+	// bytes is what the containers' applications send and receive at least,
+	// both containers together.
+	bytes uint64
+	// short marks scenarios that are part of the tests: at most a few seconds,
+	// with packages that make testdeps installs.
+	short bool
+	run   func(t *testing.T, e *env)
+}
+
+var scenarios []scenario
+
+// add registers a scenario; a file's init calls it.
+func add(s scenario) { scenarios = append(scenarios, s) }
+
+// TestApps runs the scenarios.
+//
+//	NETCON_APPS=long   all of them, installs what is missing, writes docs/apps.md
+//	NETCON_ONLY=REGEXP those whose names match
+func TestApps(t *testing.T) {
+	long := os.Getenv("NETCON_APPS") == "long"
+	only := regexp.MustCompile(os.Getenv("NETCON_ONLY"))
+	slices.SortFunc(scenarios, func(a, b scenario) int { return strings.Compare(a.name, b.name) })
+	var rows []row
+	for i, s := range scenarios {
+		if !long && !s.short || !only.MatchString(s.name) {
+			continue
+		}
+		if long {
+			install(t, s.packages)
+			fmt.Fprintf(os.Stderr, "%3d/%d %s\n", i+1, len(scenarios), s.name)
+		}
+		r := row{scenario: s, version: version(s)}
+		start := time.Now()
+		r.kernel = t.Run(s.name+"/kernel", func(t *testing.T) { s.run(t, newKernelEnv(t)) })
+		r.kernelTime = time.Since(start)
+		start = time.Now()
+		r.netcon = t.Run(s.name+"/netcon", func(t *testing.T) {
+			e := newNetconEnv(t)
+			s.run(t, e)
+			if !t.Failed() {
+				e.prove(t, s.bytes)
+			}
+		})
+		r.netconTime = time.Since(start)
+		rows = append(rows, r)
+	}
+	if len(rows) == 0 {
+		t.Fatalf("no scenario matches %q", only)
+	}
+	if long && os.Getenv("NETCON_ONLY") == "" {
+		if err := writeTable("../../docs/apps.md", rows); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// install installs Debian packages that are missing.
+func install(t *testing.T, packages []string) {
+	t.Helper()
+	if len(packages) == 0 {
+		return
+	}
+	if out, err := exec.Command("../../tools/deps.sh", packages...).CombinedOutput(); err != nil {
+		t.Fatalf("install %q: %v\n%s", packages, err, out)
+	}
+}
+
+// version returns what the table shows for a program.
+func version(s scenario) string {
+	if s.version != nil {
+		out, _ := exec.Command(s.version[0], s.version[1:]...).CombinedOutput()
+		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		return line
+	}
+	if len(s.packages) == 0 {
+		return "-"
+	}
+	out, _ := exec.Command("dpkg-query", "-W", "-f", "${Version}", s.packages[0]).Output()
+	return s.packages[0] + " " + string(out)
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The functions that ours stand in front of: the C library's, or those of a
+ * preload library behind us. Called in the place of a raw system call where the
+ * function is more than one: it is a pthread cancellation point, and sanitizers
+ * look at what it writes. NULL before the constructor ran.
+ */
+#ifndef NETCON_PRELOAD_NEXT_H
+#define NETCON_PRELOAD_NEXT_H
+
+#include "shim.h"
+
+struct nc_next {
+	long (*read)(int fd, void *buf, size_t n);
+	long (*read_chk)(int fd, void *buf, size_t n, size_t room);
+	long (*readv)(int fd, const struct iovec *iov, int n);
+	long (*recv)(int fd, void *buf, size_t n, int flags);
+	long (*recv_chk)(int fd, void *buf, size_t n, size_t room, int flags);
+	long (*recvfrom)(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len);
+	long (*recvfrom_chk)(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *addr, socklen_t *len);
+	long (*recvmsg)(int fd, struct msghdr *msg, int flags);
+	long (*write)(int fd, const void *buf, size_t n);
+	long (*writev)(int fd, const struct iovec *iov, int n);
+	long (*send)(int fd, const void *buf, size_t n, int flags);
+	long (*sendto)(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len);
+	long (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+	int (*posix_spawn)(int *pid, const char *path, const void *actions, const void *attr, char *const argv[],
+			   char *const env[]);
+	int (*posix_spawnp)(int *pid, const char *file, const void *actions, const void *attr, char *const argv[],
+			    char *const env[]);
+};
+extern struct nc_next nc_next;
+
+void nc_find_next(void);
+
+#endif /* NETCON_PRELOAD_NEXT_H */
