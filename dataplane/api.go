@@ -27,7 +27,7 @@ type ProcessStatus struct {
 	PID       int32  `json:"pid"`
 	UID       uint32 `json:"uid"`
 	Command   string `json:"command"`
-	Mechanism string `json:"mechanism"` // preload; none: its sockets are the host's
+	Mechanism string `json:"mechanism"` // preload, seccomp; none: its sockets are the host's
 	Mode      string `json:"mode"`      // of its new sockets; empty without mechanism
 	Reason    string `json:"reason,omitempty"`
 	Sockets   int    `json:"sockets"` // that it made or accepted

@@ -96,9 +96,9 @@ func (c *container) processes(running []launch.Running) []ProcessStatus {
 		}
 		p := ProcessStatus{
 			Container: c.Name, PID: r.PID, UID: r.UID, Command: r.Command, Reason: r.Why,
-			Mechanism: "preload", Mode: c.Mode, Sockets: sockets[r.PID],
+			Mechanism: string(r.Mechanism), Mode: c.Mode, Sockets: sockets[r.PID],
 		}
-		if r.Why != "" {
+		if r.Mechanism == "" {
 			p.Mechanism, p.Mode = "none", ""
 		}
 		list = append(list, p)

@@ -8,6 +8,9 @@
  * value, the empty one included, is left as it is: that is how a program is kept
  * out.
  *
+ * A program that this library does not reach is started by the launcher, under a
+ * supervisor (supervised.c).
+ *
  * The new array is on the stack: the caller may be a child of vfork. The C
  * library's own functions call no function of ours, so each one is here. They
  * search as those do: glibc's gives a file that is no program to the shell.
@@ -32,7 +35,7 @@ NC_EXPORT int posix_spawnp(int *pid, const char *file, const void *actions, cons
 
 const char *gnu_get_libc_version(void) __attribute__((weak));
 
-#define KEPT 5
+#define KEPT 6
 #define ENTRIES_MAX 8192 /* 64 KiB of stack */
 #define NAME_MAX_LEN 255
 #define PATH_MAX_LEN 4096
@@ -68,7 +71,7 @@ static char *const *complete(char **to, char *const env[])
 	} kept[KEPT] = {
 		{ "LD_PRELOAD=", keep->preload },	     { "NETCON_ATTACH=", keep->attach },
 		{ "NETCON_SOCKET=", keep->path },	     { "NETCON_CONTAINER=", keep->container },
-		{ "NETCON_MISSING=", keep->missing },
+		{ "NETCON_MISSING=", keep->missing },	     { "NETCON_LAUNCHER=", keep->launcher },
 	};
 	size_t n = 0;
 
@@ -88,9 +91,29 @@ static char *const *complete(char **to, char *const env[])
 	if (wanting_)                               \
 		(env) = complete(list_, (env))
 
+static size_t entries(char *const list[])
+{
+	size_t n = 0;
+
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+/* The way to path through the launcher, in the caller's frame; NULL: none. */
+#define LAUNCH(path, argv)                                               \
+	size_t args_ = entries(argv);                                    \
+	char *launch_[args_ > ENTRIES_MAX ? 1 : args_ + NC_LAUNCH_ARGS]; \
+	const char *launcher = args_ > ENTRIES_MAX ? NULL : nc_launcher(path, argv, launch_)
+
 int nc_execve(const char *path, char *const argv[], char *const env[])
 {
 	COMPLETE(env);
+	LAUNCH(path, argv);
+
+	if (launcher)
+		/* One that cannot be started, in another root perhaps, is no reason to fail. */
+		(void)nc_sys3(__NR_execve, launcher, launch_, env);
 	return (int)nc_sys3(__NR_execve, path, argv, env);
 }
 
@@ -112,10 +135,8 @@ static size_t length(const char *s)
 /* A file the kernel takes for no program is one of the shell. */
 static int script(const char *path, char *const argv[], char *const env[])
 {
-	size_t n = 0;
+	size_t n = entries(argv);
 
-	while (argv && argv[n])
-		n++;
 	if (n > ENTRIES_MAX)
 		return -E2BIG;
 	char *list[n + 3];
@@ -153,10 +174,53 @@ static int is_path(const char *file)
 	return 0;
 }
 
+/*
+ * Walks the directories of PATH: *dirs is where it stands, NULL at the end. Builds
+ * the name of file, of n bytes, in the next one.
+ */
+static int next_path(const char **dirs, const char *file, size_t n, char *path)
+{
+	const char *d = *dirs, *end;
+	size_t at = 0;
+
+	for (end = d; *end && *end != ':'; end++)
+		;
+	*dirs = *end ? end + 1 : NULL;
+	if (end - d >= PATH_MAX_LEN)
+		return 0;
+	while (d < end)
+		path[at++] = *d++;
+	if (at)
+		path[at++] = '/';
+	for (size_t i = 0; i <= n; i++)
+		path[at + i] = file[i];
+	return 1;
+}
+
+static const char *directories(void)
+{
+	const char *dirs = variable("PATH=");
+
+	if (dirs)
+		return dirs;
+	return gnu_get_libc_version ? "/bin:/usr/bin" : "/usr/local/bin:/bin:/usr/bin";
+}
+
+/* The first program of that name; NULL: none. */
+static const char *locate(const char *file, char *path)
+{
+	const char *dirs = directories();
+	size_t n = length(file);
+
+	while (n && n <= NAME_MAX_LEN && dirs)
+		if (next_path(&dirs, file, n, path) && nc_sys4(__NR_faccessat, AT_FDCWD, path, X_OK, 0) == 0)
+			return path;
+	return NULL;
+}
+
 static int search(const char *file, char *const argv[], char *const env[])
 {
-	const char *dirs = variable("PATH="), *end;
-	const char *usual = gnu_get_libc_version ? "/bin:/usr/bin" : "/usr/local/bin:/bin:/usr/bin";
+	const char *dirs = directories();
 	char path[PATH_MAX_LEN + NAME_MAX_LEN + 2];
 	size_t n = length(file);
 	int err = -ENOENT, denied = 0;
@@ -167,26 +231,15 @@ static int search(const char *file, char *const argv[], char *const env[])
 		return program_or_script(file, argv, env);
 	if (n > NAME_MAX_LEN)
 		return -ENAMETOOLONG;
-	for (dirs = dirs ? dirs : usual;; dirs = end + 1) {
-		size_t at = 0;
-
-		for (end = dirs; *end && *end != ':'; end++)
-			;
-		if (end - dirs < PATH_MAX_LEN) {
-			for (const char *d = dirs; d < end; d++)
-				path[at++] = *d;
-			if (at)
-				path[at++] = '/';
-			for (size_t i = 0; i <= n; i++)
-				path[at + i] = file[i];
-			err = program_or_script(path, argv, env);
-			denied |= err == -EACCES;
-			if (err != -EACCES && err != -ENOENT && err != -ESTALE && err != -ENOTDIR && err != -ENODEV && err != -ETIMEDOUT)
-				return err;
-		}
-		if (!*end)
-			return denied ? -EACCES : err;
+	while (dirs) {
+		if (!next_path(&dirs, file, n, path))
+			continue;
+		err = program_or_script(path, argv, env);
+		denied |= err == -EACCES;
+		if (err != -EACCES && err != -ENOENT && err != -ESTALE && err != -ENOTDIR && err != -ENODEV && err != -ETIMEDOUT)
+			return err;
 	}
+	return denied ? -EACCES : err;
 }
 
 int execve(const char *path, char *const argv[], char *const env[])
@@ -271,14 +324,29 @@ int execle(const char *path, const char *arg, ...)
 }
 
 /* These return their error. */
-int posix_spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[], char *const env[])
+static int spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[], char *const env[],
+		 nc_spawn *next, const char *file)
 {
 	COMPLETE(env);
-	return nc_next.posix_spawn ? nc_next.posix_spawn(pid, path, actions, attr, argv, env) : ENOSYS;
+	LAUNCH(path, argv);
+
+	if (launcher && nc_sys4(__NR_faccessat, AT_FDCWD, launcher, X_OK, 0) == 0)
+		return nc_next.posix_spawn(pid, launcher, actions, attr, launch_, env);
+	return next(pid, file, actions, attr, argv, env);
+}
+
+int posix_spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[], char *const env[])
+{
+	if (!nc_next.posix_spawn)
+		return ENOSYS;
+	return spawn(pid, path, actions, attr, argv, env, nc_next.posix_spawn, path);
 }
 
 int posix_spawnp(int *pid, const char *file, const void *actions, const void *attr, char *const argv[], char *const env[])
 {
-	COMPLETE(env);
-	return nc_next.posix_spawnp ? nc_next.posix_spawnp(pid, file, actions, attr, argv, env) : ENOSYS;
+	char path[PATH_MAX_LEN + NAME_MAX_LEN + 2];
+
+	if (!nc_next.posix_spawn || !nc_next.posix_spawnp)
+		return ENOSYS;
+	return spawn(pid, is_path(file) ? file : locate(file, path), actions, attr, argv, env, nc_next.posix_spawnp, file);
 }

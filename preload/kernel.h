@@ -59,7 +59,9 @@
 #define SIOCOUTQ 0x5411 /* TIOCOUTQ */
 #define SIOCOUTQNSD 0x894b
 
+#define AT_FDCWD (-100)
 #define AT_EMPTY_PATH 0x1000
+#define X_OK 1
 
 #define RLIMIT_NOFILE 7
 

@@ -12,23 +12,12 @@
  * Unmarked descriptors (the kernel's sockets, somebody's AF_UNIX sockets, files,
  * closed numbers) get the native call, and with it the native error.
  *
- *	FRESH	from socket(); no connect was tried
- *	USED	a connect was tried, or it came from accept()
- *	LISTEN	pair carries struct nc_accept
- *	SHUT	was a listener, and may be one again
+ * The values are enum nc_mark.
  */
 #ifndef NETCON_PRELOAD_MARK_H
 #define NETCON_PRELOAD_MARK_H
 
 #include "shim.h"
-
-enum nc_mark {
-	NC_MARK_NONE = 0,
-	NC_MARK_FRESH = 0x6e634d01,
-	NC_MARK_USED,
-	NC_MARK_LISTEN,
-	NC_MARK_SHUT
-};
 
 static inline enum nc_mark nc_mark_get(int fd)
 {

@@ -10,6 +10,9 @@
 
 #include "shim.h"
 
+typedef int nc_spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[],
+		     char *const env[]);
+
 struct nc_next {
 	long (*read)(int fd, void *buf, size_t n);
 	long (*read_chk)(int fd, void *buf, size_t n, size_t room);
@@ -24,10 +27,7 @@ struct nc_next {
 	long (*send)(int fd, const void *buf, size_t n, int flags);
 	long (*sendto)(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len);
 	long (*sendmsg)(int fd, const struct msghdr *msg, int flags);
-	int (*posix_spawn)(int *pid, const char *path, const void *actions, const void *attr, char *const argv[],
-			   char *const env[]);
-	int (*posix_spawnp)(int *pid, const char *file, const void *actions, const void *attr, char *const argv[],
-			    char *const env[]);
+	nc_spawn *posix_spawn, *posix_spawnp;
 };
 extern struct nc_next nc_next;
 

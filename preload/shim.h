@@ -13,6 +13,7 @@
  *			the hooks of control calls
  *	receive.c send.c	what a pair's end cannot say of bytes
  *	exec.c		programs that clean the environment of the next one
+ *	supervised.c	programs that this library does not reach
  *	direct.c	syscall(2)
  *
  * A virtual socket is one end of an AF_UNIX stream pair, so poll, epoll, dup,
@@ -50,6 +51,8 @@
 /* Returned for errno where the daemon, or this socket in it, is gone. */
 #define NC_GONE (-4096)
 
+#define NC_PATH_MAX 1024
+
 /* state.c */
 struct nc_config {
 	uint64_t attach; /* as nc_attach_pack gives it; 0 for none */
@@ -64,7 +67,9 @@ struct nc_config {
 		char path[sizeof "NETCON_SOCKET=" + sizeof(((struct sockaddr_un *)0)->sun_path)];
 		char container[sizeof "NETCON_CONTAINER=" + NC_NAME_MAX];
 		char missing[sizeof "NETCON_MISSING=kernel"];
+		char launcher[sizeof "NETCON_LAUNCHER=" + NC_PATH_MAX];
 	} keep;
+	const char *launcher; /* in keep; "": none */
 };
 const struct nc_config *nc_config(void);
 const char *nc_after(const char *entry, const char *name);
@@ -99,6 +104,10 @@ int nc_revive(int fd);
 /* exec.c */
 int nc_execve(const char *path, char *const argv[], char *const env[]);
 int nc_execveat(int dir, const char *path, char *const argv[], char *const env[], int flags);
+
+/* supervised.c */
+#define NC_LAUNCH_ARGS 5
+const char *nc_launcher(const char *path, char *const argv[], char **list);
 
 /* pair.c */
 int nc_socketpair(int type, int pair[2]);

@@ -88,12 +88,15 @@ static int load(void)
 		} else if ((v = nc_after(*e, "NETCON_CONTAINER="))) {
 			copy(config.container, sizeof config.container, v);
 			copy(config.keep.container, sizeof config.keep.container, *e);
+		} else if (nc_after(*e, "NETCON_LAUNCHER=")) {
+			copy(config.keep.launcher, sizeof config.keep.launcher, *e);
 		} else if ((v = nc_after(*e, "NETCON_MISSING="))) {
 			copy(config.keep.missing, sizeof config.keep.missing, *e);
 			v = nc_after(v, "kernel");
 			config.to_kernel = v && !*v;
 		}
 	}
+	config.launcher = config.keep.launcher[0] ? nc_after(config.keep.launcher, "NETCON_LAUNCHER=") : "";
 	atomic_store_explicit(&state, found, memory_order_release);
 	return found;
 }

@@ -18,6 +18,8 @@
  *	NETCON_CONTAINER	name of the container: where the shim attaches again
  *					when that fd was closed (closefrom) or the
  *					daemon was restarted
+ *	NETCON_LAUNCHER	the launcher: it starts programs that the shim cannot be
+ *			loaded into
  *	NETCON_MISSING	"fail" | "kernel"	what socket() does when the
  *					daemon is gone: ENETDOWN, or the host's
  *					stack
@@ -81,6 +83,25 @@ enum nc_op {
 	NC_OP_END
 };
 
+/*
+ * The value of SO_MAX_PACING_RATE on the application's end, which says that the
+ * socket is virtual (preload/mark.h), and what for.
+ */
+enum nc_mark {
+	NC_MARK_NONE = 0,
+	NC_MARK_FRESH = 0x6e634d01,	/* from socket(); no connect was tried */
+	NC_MARK_USED,			/* a connect was tried, or it came from accept() */
+	NC_MARK_LISTEN,			/* the pair carries struct nc_accept */
+	NC_MARK_SHUT			/* was a listener, and may be one again */
+};
+
+/*
+ * getsockopt(any, NC_PROBE_LEVEL, 0) answers NC_PROBE_ANSWER to a process whose
+ * system calls are supervised; no kernel has such a level.
+ */
+#define NC_PROBE_LEVEL	0x6e43
+#define NC_PROBE_ANSWER	0x6e43
+
 /* nc_request.flags */
 #define NC_F_WAIT	0x1u	/* NC_CONNECT: answer when it is decided */
 #define NC_F_PROBE	0x2u	/*
@@ -99,6 +120,8 @@ enum nc_op {
 				 * EALREADY, filler follows. Else 0
 				 */
 #define NC_F_FILLED	0x8u	/* NC_CONNECT: after NC_F_HOLD, this is the filler */
+#define NC_F_SUPERVISED	0x10u	/* NC_SOCKET, NC_REVIVE: by a supervisor, for the
+				 * process value, which is shown and not relied on */
 
 /*
  * nc_reply.error beside kernel error numbers. NC_NOT_OURS: the cookie names no

@@ -39,6 +39,16 @@ const (
 	FlagFilled = C.NC_F_FILLED
 	NotOurs    = C.NC_NOT_OURS
 
+	FlagSupervised = C.NC_F_SUPERVISED
+
+	ProbeLevel  = C.NC_PROBE_LEVEL
+	ProbeAnswer = C.NC_PROBE_ANSWER
+
+	MarkFresh  = C.NC_MARK_FRESH
+	MarkUsed   = C.NC_MARK_USED
+	MarkListen = C.NC_MARK_LISTEN
+	MarkShut   = C.NC_MARK_SHUT
+
 	SizeofAddr    = C.sizeof_struct_nc_addr
 	SizeofAttach  = C.sizeof_struct_nc_attach
 	SizeofRequest = C.sizeof_struct_nc_request

@@ -31,6 +31,16 @@ const (
 	FlagFilled = 0x8
 	NotOurs    = -0x1
 
+	FlagSupervised = 0x10
+
+	ProbeLevel  = 0x6e43
+	ProbeAnswer = 0x6e43
+
+	MarkFresh  = 0x6e634d01
+	MarkUsed   = 0x6e634d02
+	MarkListen = 0x6e634d03
+	MarkShut   = 0x6e634d04
+
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48
 	SizeofRequest = 0x150

@@ -10,6 +10,7 @@ import (
 
 	"netcon/dataplane"
 	"netcon/dataplane/launch"
+	"netcon/dataplane/supervise"
 )
 
 var execCommand = &command{
@@ -22,11 +23,13 @@ CMD and whatever it starts share the container. The exit status is CMD's.
   netcon exec -n web -- nginx -p /srv/web -c nginx.conf
   netcon exec -n shop -- curl http://10.42.0.10/
   netcon exec -n web -- bash            a shell inside the container
+  netcon exec -n web -- ./server        a Go or static program, the same way
   netcon exec -enforce -n web -- ./job  nothing gets past it to the host's network
 
 TCP over IPv4 and IPv6 goes through the container; everything else (UDP, files,
-AF_UNIX) stays with the kernel. Static, Go and set-user-ID programs cannot be
-reached by the preload library and are refused.
+AF_UNIX) stays with the kernel. Dynamic programs get a preload library; static and
+Go programs, which no library reaches, a supervisor behind their system calls.
+Set-user-ID programs are refused.
 
 With -enforce the program runs in an empty network namespace: calls that are not
 answered by the container fail, DNS over UDP among them. It takes root, or a
@@ -59,7 +62,8 @@ func runExec(c *call) error {
 	if err != nil {
 		return execFailed(c, err, 127)
 	}
-	if err := launch.Inspect(path); err != nil {
+	how, err := launch.Inspect(path)
+	if err != nil {
 		return execFailed(c, err, 126)
 	}
 	shim, err := launch.Shim()
@@ -79,6 +83,11 @@ func runExec(c *call) error {
 		policy = launch.Missing(*missing)
 	}
 	env := a.Environ(os.Environ(), shim, policy)
+	if how == launch.Seccomp {
+		if env, err = supervise.Prepare(a, env, policy); err != nil {
+			return execFailed(c, err, 126)
+		}
+	}
 	if !*enforce {
 		return execFailed(c, launch.Exec(path, argv, env), 126)
 	}

@@ -62,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		usage(stdout)
 		return exitOK
 	}
-	for _, cmd := range commands() {
+	for _, cmd := range append(commands(), superviseCommand) {
 		if cmd.name == args[0] {
 			return cmd.execute(args[1:], stdout, stderr)
 		}

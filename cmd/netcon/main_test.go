@@ -72,6 +72,8 @@ func TestArguments(t *testing.T) {
 	static, lib := filepath.Join(dir, "static"), filepath.Join(dir, "libnetcon.so")
 	testenv.Run(t, nil, "gcc", "-static", "-o", static, c)
 	testenv.Run(t, nil, "gcc", "-shared", "-fPIC", "-o", lib, c)
+	secure := filepath.Join(dir, "secure")
+	testenv.Run(t, nil, "install", "-o", "65534", "-m", "4755", static, secure)
 	t.Setenv("NETCON_SHIM", lib)
 	for _, c := range []struct {
 		args   string // split at spaces
@@ -108,7 +110,8 @@ func TestArguments(t *testing.T) {
 		{"exec nonexistent-program", 127, "netcon: exec nonexistent-program: executable file not found in $PATH"},
 		{"exec " + data, 126, "permission denied"},
 		{"exec " + dir, 126, "is a directory"},
-		{"exec " + static, 126, "refused: statically linked"},
+		{"exec " + static, 1, "no daemon"},
+		{"exec " + secure, 126, "refused: set-user-ID"},
 		{"exec " + script, 1, "no daemon (start one with: netcon up)"},
 		{"exec -n web " + script, 1, "no daemon"},
 		{"exec -run /nonexistent -- " + script, 1, "/nonexistent/attach.sock: no daemon"},

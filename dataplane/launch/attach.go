@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,6 +59,30 @@ func attach(path, container string, timeout time.Duration) (*Attachment, error) 
 		return nil, err
 	}
 	return a, nil
+}
+
+// Inherit returns the attachment of the container that this process was started
+// in, by what the environment says.
+func Inherit() (*Attachment, error) {
+	a := &Attachment{
+		Socket: os.Getenv("NETCON_SOCKET"), Container: os.Getenv("NETCON_CONTAINER"), Missing: Missing(os.Getenv("NETCON_MISSING")),
+	}
+	fd, cookie, _ := strings.Cut(os.Getenv("NETCON_ATTACH"), ":")
+	n, err := strconv.Atoi(fd)
+	if err == nil {
+		a.FD = n
+		a.Cookie, err = unix.GetsockoptUint64(n, unix.SOL_SOCKET, unix.SO_COOKIE)
+		if err == nil && strconv.FormatUint(a.Cookie, 10) == cookie {
+			return a, nil
+		}
+	}
+	// Closed, or the number is somebody else's now.
+	again, err := Attach(a.Socket, a.Container)
+	if err != nil {
+		return nil, err
+	}
+	again.Missing = a.Missing
+	return again, nil
 }
 
 // setTimeout bounds every wait on the socket; 0 takes the bound away.

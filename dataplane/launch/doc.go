@@ -4,8 +4,8 @@
 //
 // # Theory of operation
 //
-// Inspect looks at the program's ELF file, through "#!" lines, and says whether
-// the preload library can reach its socket calls. Attach connects to the
+// Inspect looks at the program's ELF file, through "#!" lines, and says what answers
+// its socket calls: the preload library, or a supervisor (package supervise). Attach connects to the
 // daemon's attach socket, names the container and gets that connection as the
 // descriptor that stands for the container. Environ adds what the shim needs to
 // the program's environment. Exec then replaces the launcher: there is no
@@ -21,13 +21,10 @@
 // # Limits
 //
 // A preload library is a convenience, not a boundary: a call that goes past it
-// is the kernel's. ExecEnforced makes those calls fail. Inspect looks only at the
-// program itself, not at what it starts: a static program that a shell in a
-// container runs is on the kernel's stack, or nowhere if enforced.
+// is the kernel's. ExecEnforced makes those calls fail.
 //
 // # Not supported
 //
-// Static and Go programs make system calls that no library sees; set-user-ID
-// programs do not load ours. They are refused, never silently left on the
-// kernel's stack.
+// Set-user-ID programs, programs with file capabilities and those of another
+// architecture are refused, never silently left on the kernel's stack.
 package launch

@@ -22,9 +22,13 @@ const (
 	MissingKernel Missing = "kernel" // the host's stack
 )
 
+// SupervisorVariable is set to the number of a supervisor's process (package
+// supervise) for the programs that it serves.
+const SupervisorVariable = "NETCON_SUPERVISOR"
+
 // shimVars are the variables that the shim reads, or that load it. NETCON_RUN and
 // NETCON_SHIM are the launcher's: one started inside goes by them, too.
-var shimVars = []string{"LD_PRELOAD", "NETCON_ATTACH", "NETCON_SOCKET", "NETCON_CONTAINER", "NETCON_MISSING"}
+var shimVars = []string{"LD_PRELOAD", "NETCON_ATTACH", "NETCON_SOCKET", "NETCON_CONTAINER", "NETCON_MISSING", "NETCON_LAUNCHER", SupervisorVariable}
 
 // Environ returns env with what the shim needs. Other preload libraries stay in
 // front of ours.
@@ -39,8 +43,11 @@ func (a *Attachment) Environ(env []string, shim string, missing Missing) []strin
 		}
 		return slices.Contains(shimVars, name)
 	})
+	out = append(out, "LD_PRELOAD="+preload)
+	if exe, err := os.Executable(); err == nil {
+		out = append(out, "NETCON_LAUNCHER="+exe)
+	}
 	return append(out,
-		"LD_PRELOAD="+preload,
 		fmt.Sprintf("NETCON_ATTACH=%d:%d", a.FD, a.Cookie),
 		"NETCON_SOCKET="+a.Socket,
 		"NETCON_CONTAINER="+a.Container,

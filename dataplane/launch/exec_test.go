@@ -21,7 +21,11 @@ import (
 func TestEnviron(t *testing.T) {
 	a := &Attachment{FD: 7, Cookie: 4711, Socket: "/run/netcon/attach.sock", Container: "web"}
 	const shim = "/usr/lib/netcon/libnetcon.so"
-	ours := []string{"NETCON_ATTACH=7:4711", "NETCON_SOCKET=/run/netcon/attach.sock", "NETCON_CONTAINER=web", "NETCON_MISSING=fail"}
+	launcher, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := []string{"NETCON_LAUNCHER=" + launcher, "NETCON_ATTACH=7:4711", "NETCON_SOCKET=/run/netcon/attach.sock", "NETCON_CONTAINER=web", "NETCON_MISSING=fail"}
 	for _, c := range []struct {
 		name    string
 		env     []string

@@ -23,8 +23,17 @@ import (
 // (fs/exec.c, exec_binprm).
 const maxInterpreters = 5
 
-// ErrRefused says that a program cannot be reached by the preload library.
+// ErrRefused says that a program's socket calls cannot be answered.
 var ErrRefused = errors.New("refused")
+
+// Mechanism is how a program's socket calls are answered.
+type Mechanism string
+
+// The mechanisms.
+const (
+	Preload Mechanism = "preload" // a library in front of the C library's
+	Seccomp Mechanism = "seccomp" // a supervisor behind the system calls
+)
 
 // Find returns the file that name runs, as execvp would find it.
 func Find(name string) (string, error) {
@@ -38,26 +47,26 @@ func Find(name string) (string, error) {
 	return path, nil
 }
 
-// Inspect returns an error that wraps ErrRefused and says why, if the preload
-// library cannot reach the socket calls of the program at path.
-func Inspect(path string) error {
+// Inspect returns the mechanism for the program at path, or an error that wraps
+// ErrRefused and says why there is none.
+func Inspect(path string) (Mechanism, error) {
 	for range maxInterpreters + 1 {
 		// Not to wait for the writer of a FIFO.
 		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			if errors.Is(err, os.ErrPermission) {
-				return inspectUnreadable(path)
+				return Preload, inspectUnreadable(path)
 			}
-			return fmt.Errorf("exec %w", err)
+			return "", fmt.Errorf("exec %w", err)
 		}
-		next, err := inspectFile(f, path)
+		next, how, err := inspectFile(f, path)
 		_ = f.Close()
 		if next == "" {
-			return err
+			return how, err
 		}
 		path = next
 	}
-	return fmt.Errorf("exec %s: more than %d interpreters", path, maxInterpreters)
+	return "", fmt.Errorf("exec %s: more than %d interpreters", path, maxInterpreters)
 }
 
 // inspectUnreadable looks at what is known of a program that may be run but not
@@ -90,58 +99,57 @@ func inspectMode(path string, st os.FileInfo) error {
 var machine = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]
 
 // inspectFile looks at one file; next is the interpreter of a script.
-func inspectFile(f *os.File, path string) (next string, err error) {
+func inspectFile(f *os.File, path string) (next string, how Mechanism, err error) {
 	st, err := f.Stat()
 	if err != nil {
-		return "", fmt.Errorf("exec %w", err)
+		return "", "", fmt.Errorf("exec %w", err)
 	}
 	if !st.Mode().IsRegular() {
-		return "", fmt.Errorf("exec %s: not a regular file", path)
+		return "", "", fmt.Errorf("exec %s: not a regular file", path)
 	}
 	head := make([]byte, 256)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("exec %w", err)
+		return "", "", fmt.Errorf("exec %w", err)
 	}
 	head = head[:n]
 	if bytes.HasPrefix(head, []byte("#!")) {
 		line, _ := bufio.NewReader(bytes.NewReader(head[2:])).ReadString('\n')
 		if words := strings.Fields(line); len(words) > 0 {
-			return words[0], nil
+			return words[0], "", nil
 		}
-		return "", fmt.Errorf("exec %s: empty interpreter line", path)
+		return "", "", fmt.Errorf("exec %s: empty interpreter line", path)
 	}
 	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		return "", nil // the kernel will say what it thinks of it
+		return "", Preload, nil // the kernel will say what it thinks of it
 	}
-	return "", inspectELF(f, path, st)
+	how, err = inspectELF(f, path, st)
+	return "", how, err
 }
 
-func inspectELF(f *os.File, path string, st os.FileInfo) error {
+func inspectELF(f *os.File, path string, st os.FileInfo) (Mechanism, error) {
 	if err := inspectMode(path, st); err != nil {
-		return err
+		return "", err
 	}
 	if n, err := unix.Fgetxattr(int(f.Fd()), "security.capability", nil); err == nil && n > 0 && os.Getuid() != 0 {
-		return refused(path, "programs with file capabilities do not load the preload library")
+		return "", refused(path, "programs with file capabilities do not load the preload library")
 	}
 	e, err := elf.NewFile(f)
 	if err != nil {
-		return fmt.Errorf("exec %s: read ELF file: %w", path, err)
+		return "", fmt.Errorf("exec %s: read ELF file: %w", path, err)
 	}
 	if e.Class != elf.ELFCLASS64 || e.Machine != machine {
-		return refused(path, fmt.Sprintf("%s %s programs do not load the preload library of this host", e.Class, e.Machine))
+		return "", refused(path, fmt.Sprintf("%s %s programs do not load the preload library of this host", e.Class, e.Machine))
 	}
 	dynamic := false
 	for _, p := range e.Progs {
 		dynamic = dynamic || p.Type == elf.PT_INTERP
 	}
-	if !dynamic {
-		return refused(path, "statically linked programs are not supported yet")
+	// Go programs make system calls that no library sees, static ones load none.
+	if !dynamic || e.Section(".go.buildinfo") != nil || e.Section(".gopclntab") != nil {
+		return Seccomp, nil
 	}
-	if e.Section(".go.buildinfo") != nil || e.Section(".gopclntab") != nil {
-		return refused(path, "Go programs are not supported yet (they make system calls that no library sees)")
-	}
-	return nil
+	return Preload, nil
 }
 
 func refused(path, why string) error {

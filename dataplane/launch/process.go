@@ -18,8 +18,9 @@ type Running struct {
 	UID       uint32
 	Command   string // its name, as ps shows it
 	Container string
-	// Why says why the preload library is not in it; empty: it is.
-	Why string
+	// Mechanism answers its socket calls; empty: nobody does, and Why says why.
+	Mechanism Mechanism
+	Why       string
 }
 
 // Processes lists the running programs that were started with the attach socket
@@ -50,7 +51,7 @@ func look(dir, path string) (r Running, ok bool) {
 	if err != nil {
 		return r, false
 	}
-	preload := false
+	preload, supervised := false, false
 	for kv := range bytes.SplitSeq(env, []byte{0}) {
 		name, value, _ := strings.Cut(string(kv), "=")
 		switch name {
@@ -60,6 +61,8 @@ func look(dir, path string) (r Running, ok bool) {
 			r.Container = value
 		case "LD_PRELOAD":
 			preload = strings.Contains(value, shimName)
+		case SupervisorVariable:
+			supervised = true
 		}
 	}
 	if !ok {
@@ -69,28 +72,35 @@ func look(dir, path string) (r Running, ok bool) {
 	if err != nil || len(maps) == 0 {
 		return r, false // it has ended, or is a zombie
 	}
-	r.UID, r.Command = identity(dir)
-	if !bytes.Contains(maps, []byte("/"+shimName)) {
+	status, _ := os.ReadFile(filepath.Join(dir, "status"))
+	r.UID, r.Command = identity(status)
+	switch {
+	case bytes.Contains(maps, []byte("/"+shimName)):
+		r.Mechanism = Preload
+	case supervised && bytes.Contains(status, []byte("\nSeccomp:\t2\n")):
+		r.Mechanism = Seccomp
+	default:
 		r.Why = why(filepath.Join(dir, "exe"), preload)
 	}
 	return r, true
 }
 
-// why says why the preload library is not in a process.
+// why says why nobody answers the socket calls of a process.
 func why(exe string, preload bool) string {
-	switch err := Inspect(exe); {
+	switch how, err := Inspect(exe); {
 	case errors.Is(err, ErrRefused):
 		_, reason, _ := strings.Cut(err.Error(), ErrRefused.Error()+": ")
 		return reason
+	case how == Seccomp:
+		return "static and Go programs need a supervisor, and it was not started by netcon exec"
 	case !preload:
 		return "started without LD_PRELOAD"
 	}
 	return "the loader did not load the preload library (it says why on standard error)"
 }
 
-// identity reads a process's effective user and name.
-func identity(dir string) (uid uint32, command string) {
-	status, _ := os.ReadFile(filepath.Join(dir, "status"))
+// identity finds a process's effective user and name in its status.
+func identity(status []byte) (uid uint32, command string) {
 	for line := range strings.Lines(string(status)) {
 		name, value, _ := strings.Cut(line, ":")
 		switch fields := strings.Fields(value); {

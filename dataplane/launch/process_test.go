@@ -39,7 +39,7 @@ func TestProcesses(t *testing.T) {
 	}{
 		{"dynamic", with, ""},
 		{"dynamic", without, "started without LD_PRELOAD"},
-		{"static", with, "statically linked"},
+		{"static", with, "need a supervisor"},
 		{"dynamic", nil, "?"}, // not in a container
 	} {
 		cmd := exec.Command(filepath.Join(dir, c.program))

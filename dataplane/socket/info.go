@@ -58,6 +58,9 @@ func (t *Set) info(s *sock, now time.Time) Info {
 		Refused:   slices.Clone(s.refused),
 		RecvQueue: s.pair.Rx.Len(), SendQueue: s.pair.Tx.Len(),
 	}
+	if s.has(fSupervised) {
+		i.Mechanism = "seccomp"
+	}
 	switch s.state {
 	case stListening:
 		i.SendQueue = int(s.backlog)

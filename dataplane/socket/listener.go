@@ -82,7 +82,7 @@ func (t *Set) takeConnection(s *sock) bool {
 	t.register(c, t.spare[0], cookie, s.family)
 	t.widen(c)
 	c.state, c.pid, c.uid, c.opts = stConnected, s.pid, s.uid, s.opts
-	c.flags |= fClaimed | fCanWrite
+	c.flags |= fClaimed | fCanWrite | s.flags&fSupervised
 	c.remote, _ = t.engine.Remote(h)
 	t.engine.Attach(h, &c.pair)
 	s.pending = &undelivered{user: c.user(), fd: t.spare[1]}

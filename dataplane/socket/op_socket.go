@@ -40,6 +40,10 @@ func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 	s.handle = h
 	t.register(s, fd, r.Cookie, f)
 	s.state, s.pid, s.uid = stOpen, pid, uid
+	if r.Flags&shm.FlagSupervised != 0 {
+		s.flags |= fSupervised
+		s.pid = r.Value
+	}
 	if !t.watch(s) {
 		t.engine.Close(h)
 		t.drop(s)
@@ -57,7 +61,7 @@ func (t *Set) opRevive(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 		return unix.ECONNABORTED
 	}
 	old := *d
-	born := shm.Request{Cookie: r.Successor, Family: afOf(old.family)}
+	born := shm.Request{Cookie: r.Successor, Family: afOf(old.family), Flags: r.Flags, Value: r.Value}
 	if e := t.opSocket(&born, fd, pid, uid); e != 0 {
 		return e
 	}

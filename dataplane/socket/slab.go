@@ -27,24 +27,25 @@ const (
 type flag uint32
 
 const (
-	fQueued   flag = 1 << iota // in the ready queue
-	fCanRead                   // the pair may have bytes for us
-	fCanWrite                  // the pair may take bytes
-	fRdHup                     // EPOLLRDHUP, EPOLLHUP or EPOLLERR: read on until 0 or an error
-	fHup                       // EPOLLHUP: the application's end is gone
-	fClaimed                   // a connect call has reported success
-	fBound                     // bound by a request
-	fTxEnd                     // read gave 0: nothing follows from the application
-	fRxEnd                     // the peer's FIN was passed on
-	fRxDrop                    // the application reads no more: drop what is received
-	fRxMemory                  // the engine waits for Rx memory
-	fAccept                    // the listener may have something
-	fPaused                    // in the paused list
-	fWatched                   // the poller knows it
-	fShut                      // NC_SHUTDOWN closed both directions
-	fListened                  // was a listener until it was shut down
-	fRebind                    // the handle is not bound to asked yet
-	fHold                      // filler is being written: read nothing (NC_F_HOLD)
+	fQueued     flag = 1 << iota // in the ready queue
+	fCanRead                     // the pair may have bytes for us
+	fCanWrite                    // the pair may take bytes
+	fRdHup                       // EPOLLRDHUP, EPOLLHUP or EPOLLERR: read on until 0 or an error
+	fHup                         // EPOLLHUP: the application's end is gone
+	fClaimed                     // a connect call has reported success
+	fBound                       // bound by a request
+	fTxEnd                       // read gave 0: nothing follows from the application
+	fRxEnd                       // the peer's FIN was passed on
+	fRxDrop                      // the application reads no more: drop what is received
+	fRxMemory                    // the engine waits for Rx memory
+	fAccept                      // the listener may have something
+	fPaused                      // in the paused list
+	fWatched                     // the poller knows it
+	fShut                        // NC_SHUTDOWN closed both directions
+	fListened                    // was a listener until it was shut down
+	fRebind                      // the handle is not bound to asked yet
+	fHold                        // filler is being written: read nothing (NC_F_HOLD)
+	fSupervised                  // made by a supervisor (NC_F_SUPERVISED)
 )
 
 // sock is one virtual socket. The engine holds pointers into pair: a sock never

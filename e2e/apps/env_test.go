@@ -40,7 +40,8 @@ type host struct {
 	// under netcon
 	client *dataplane.Client
 	daemon *testenv.Process
-	run    string // the daemon's runtime directory
+	up     []string // what starts it
+	run    string   // the daemon's runtime directory
 	before testenv.Counters
 }
 
@@ -90,8 +91,17 @@ addresses = [%q, %q]
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	h.daemon = testenv.Start(t, nil, exe, "up", "-c", file)
 	h.client = dataplane.NewClient(h.run)
+	h.up = []string{exe, "up", "-c", file}
+	h.startDaemon(t)
+	h.prefix = append(h.ns.Prefix(), exe, "exec", "-run", h.run, "-n", "app", "--")
+	return h
+}
+
+// startDaemon starts the host's daemon and waits until it answers.
+func (h *host) startDaemon(t *testing.T) {
+	t.Helper()
+	h.daemon = testenv.Start(t, nil, h.up...)
 	testenv.WaitFor(t, 15*time.Second, func() bool {
 		_, err := h.client.Status()
 		return err == nil || !h.daemon.Running()
@@ -99,8 +109,6 @@ addresses = [%q, %q]
 	if !h.daemon.Running() {
 		t.Fatalf("daemon ended:\n%s", h.daemon.Output())
 	}
-	h.prefix = append(h.ns.Prefix(), exe, "exec", "-run", h.run, "-n", "app", "--")
-	return h
 }
 
 // nextVTEP hands out loopback addresses that differ between test programs.

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/shm"
+)
+
+// accepting is an accept that waits for a connection.
+type accepting struct {
+	virtual
+	flags    int
+	room     int
+	deadline time.Time // SO_RCVTIMEO; zero: none
+}
+
+// accept carries out accept(2) and accept4(2).
+func (v *virtual) accept(flags int) error {
+	a := &accepting{virtual: *v, flags: flags}
+	switch {
+	case v.mark != shm.MarkListen, flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0:
+		v.end(0, unix.EINVAL)
+		return nil
+	}
+	if v.arg(1) != 0 {
+		var e syscall.Errno
+		if a.room, e = v.readLen(v.arg(2)); e != 0 {
+			v.end(0, e)
+			return nil
+		}
+	}
+	if !v.hasRoom() {
+		v.end(0, unix.EMFILE) // and the connection stays where it is
+		return nil
+	}
+	if a.try() {
+		return nil
+	}
+	if !v.blocks() {
+		v.end(0, unix.EAGAIN)
+		return nil
+	}
+	if tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO); err == nil && tv.Nano() > 0 {
+		a.deadline = time.Now().Add(time.Duration(tv.Nano()))
+	}
+	return v.parking.add(a)
+}
+
+// waitsFor is where a connection comes.
+func (a *accepting) waitsFor() (int, uint32) { return a.fd, unix.EPOLLIN }
+
+// try takes a connection, if there is one, and ends the call.
+func (a *accepting) try() bool {
+	for {
+		var record shm.Accept
+		conn, e := receiveConnection(a.fd, &record)
+		switch {
+		case e == unix.EAGAIN:
+			return false
+		case e == unix.ESHUTDOWN && markOf(a.fd) == shm.MarkListen:
+			continue // it listens again
+		case e == unix.ESHUTDOWN:
+			// Tells the next one who sleeps.
+			r := a.request(shm.OpShutdown)
+			r.Flags = shm.FlagProbe
+			_, _ = a.ask(r)
+			a.end(0, unix.EINVAL)
+		case e == eGone && markOf(a.fd) != shm.MarkListen:
+			a.end(0, unix.EINVAL)
+		case e != 0:
+			a.end(0, e)
+		default:
+			a.hand(conn, &record)
+			_ = unix.Close(conn)
+		}
+		return true
+	}
+}
+
+// hand gives the program a connection.
+func (a *accepting) hand(conn int, record *shm.Accept) {
+	// The byte that says that nobody accepted it.
+	var token [1]byte
+	_, _, _ = unix.Recvfrom(conn, token[:], unix.MSG_DONTWAIT)
+	_ = setMark(conn, shm.MarkUsed)
+	_ = unix.SetNonblock(conn, a.flags&unix.SOCK_NONBLOCK != 0)
+	if a.arg(1) != 0 {
+		if e := a.writeSockaddr(&record.Peer, a.arg(1), a.arg(2), a.room); e != 0 {
+			a.end(0, e)
+			return
+		}
+	}
+	a.endWithFD(conn, a.flags&unix.SOCK_CLOEXEC != 0)
+}
+
+// interrupt ends the call, if there is a reason to.
+func (a *accepting) interrupt() bool {
+	e := interruption(&a.target, a.deadline, unix.EAGAIN)
+	if e != 0 {
+		a.end(0, e)
+	}
+	return e != 0
+}
+
+// receiveConnection takes one record from a listener's pair. ESHUTDOWN: the
+// record of one that was shut down; eGone: nothing comes any more.
+func receiveConnection(fd int, record *shm.Accept) (int, syscall.Errno) {
+	control := make([]byte, unix.CmsgSpace(4))
+	n, controlLen, _, _, err := unix.Recvmsg(fd, shm.AcceptBytes(record), control, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	switch {
+	case err == unix.ECONNRESET, err == nil && n == 0:
+		return -1, eGone
+	case err != nil:
+		return -1, errno(err)
+	}
+	conn := -1
+	if messages, err := unix.ParseSocketControlMessage(control[:controlLen]); err == nil && len(messages) == 1 {
+		if fds, err := unix.ParseUnixRights(&messages[0]); err == nil && len(fds) == 1 {
+			conn = fds[0]
+		}
+	}
+	whole := n == shm.SizeofAccept && record.Magic == shm.Magic
+	switch {
+	case conn < 0 && whole && record.Ended != 0:
+		return -1, unix.ESHUTDOWN
+	case conn < 0:
+		return -1, unix.ECONNABORTED
+	case !whole:
+		_ = unix.Close(conn)
+		return -1, unix.EPROTO
+	}
+	return conn, 0
+}

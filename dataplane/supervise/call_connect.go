@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/shm"
+)
+
+// Filler makes the application's end not writable while a connect runs; see
+// preload/connect.c, which says when it may be sent.
+const (
+	fillSpan   = 14 * 4096
+	fillRounds = 1024
+)
+
+var zeros [fillSpan]byte
+
+// fill sends filler until poll says not writable, and returns how much.
+func (v *virtual) fill() (sent uint32) {
+	for range fillRounds {
+		n, err := unix.SendmsgN(v.fd, zeros[:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != nil || n == 0 {
+			break
+		}
+		sent += uint32(n)
+		p := []unix.PollFd{{Fd: int32(v.fd), Events: unix.POLLOUT}}
+		if ready, err := unix.Poll(p, 0); err != nil || ready == 0 || p[0].Revents&unix.POLLOUT == 0 {
+			break
+		}
+	}
+	return sent
+}
+
+// connecting is a connect that waits for its outcome.
+type connecting struct {
+	virtual
+	request  shm.Request
+	reply    int // where the outcome comes
+	deadline time.Time
+	late     syscall.Errno // the error at the deadline
+}
+
+// connect carries out connect(2), by the table in preload/connect.c.
+func (v *virtual) connect() error {
+	r := v.request(shm.OpConnect)
+	length := v.intArg(2)
+	var e syscall.Errno
+	if r.Addr, e = v.readSockaddr(v.arg(1), length); e != 0 {
+		v.end(0, e)
+		return nil
+	}
+	r.Value = int32(length)
+	if r.Addr.Family == unix.AF_UNSPEC {
+		v.end(0, v.disconnect(r))
+		return nil
+	}
+	switch v.mark {
+	case shm.MarkListen:
+		v.end(0, unix.EISCONN)
+		return nil
+	case shm.MarkShut:
+		v.drain()
+		fallthrough
+	case shm.MarkFresh:
+		e = setMark(v.fd, shm.MarkUsed)
+	default:
+		e = v.probe(r)
+	}
+	switch {
+	case v.blocks() && (e == 0 || e == unix.EALREADY):
+		return v.connectWaiting(r, e)
+	case e == 0:
+		r.Filler = v.fill()
+		fallthrough
+	case e == unix.EISCONN:
+		_, e = v.ask(r)
+	}
+	v.end(0, e)
+	return nil
+}
+
+// probe asks what a connect would find, without starting one.
+func (v *virtual) probe(r *shm.Request) syscall.Errno {
+	r.Flags = shm.FlagProbe
+	reply, e := v.ask(r)
+	r.Flags = 0
+	if e == unix.ECONNABORTED && reply.Value != 0 {
+		e = v.revive()
+		r.Cookie = cookieOf(v.fd)
+	}
+	return e
+}
+
+// disconnect dissolves what there is.
+func (v *virtual) disconnect(r *shm.Request) syscall.Errno {
+	if _, e := v.ask(r); e != 0 {
+		return e
+	}
+	v.drain()
+	return setMark(v.fd, shm.MarkFresh)
+}
+
+// connectWaiting starts an attempt, or joins the one that runs.
+func (v *virtual) connectWaiting(r *shm.Request, running syscall.Errno) error {
+	r.Flags = shm.FlagWait
+	reply, e := v.daemon.begin(r, -1)
+	if e == eGone && v.daemon.renew() {
+		reply, e = v.daemon.begin(r, -1)
+	}
+	if e != 0 {
+		v.end(0, e)
+		return nil
+	}
+	c := &connecting{virtual: *v, request: *r, reply: reply, late: unix.EINPROGRESS}
+	if running != 0 {
+		c.late = running
+	}
+	_ = unix.SetNonblock(reply, true)
+	if tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO); err == nil && tv.Nano() > 0 {
+		c.deadline = time.Now().Add(time.Duration(tv.Nano()))
+	}
+	return v.parking.add(c)
+}
+
+func (c *connecting) waitsFor() (int, uint32) { return c.reply, unix.EPOLLIN }
+
+// try ends the call with its outcome.
+func (c *connecting) try() bool {
+	_, e := finish(c.reply)
+	if e == unix.EAGAIN {
+		return false
+	}
+	c.end(0, e)
+	return true
+}
+
+// interrupt ends the call, if there is a reason to. The attempt goes on, and poll
+// must not find the socket writable before its outcome is known.
+func (c *connecting) interrupt() bool {
+	e := interruption(&c.target, c.deadline, c.late)
+	if e == 0 {
+		return false
+	}
+	c.request.Flags = shm.FlagHold
+	if _, held := c.ask(&c.request); held != unix.EALREADY && c.try() {
+		return true // decided meanwhile
+	}
+	c.request.Flags = shm.FlagFilled
+	c.request.Filler = c.fill()
+	_, _ = c.ask(&c.request)
+	c.end(0, e)
+	return true
+}
+
+func (c *connecting) close() {
+	_ = unix.Close(c.reply)
+	c.virtual.close()
+}

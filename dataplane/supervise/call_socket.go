@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/shm"
+)
+
+// socket carries out socket(2) of AF_INET and AF_INET6: TCP is ours, the rest the
+// kernel's. Multipath TCP is refused as by a kernel without it, so that programs
+// fall back to TCP.
+func (s *supervisor) socket(t *target) {
+	kind, protocol := t.intArg(1), t.intArg(2)
+	if kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != unix.SOCK_STREAM {
+		t.pass()
+		return
+	}
+	switch protocol {
+	case 0, unix.IPPROTO_TCP:
+	case unix.IPPROTO_MPTCP:
+		t.end(0, unix.EPROTONOSUPPORT)
+		return
+	default:
+		t.pass()
+		return
+	}
+	r := newRequest(shm.OpSocket, 0)
+	r.Family = uint16(t.intArg(0))
+	fd, e := s.open(t, r, &r.Cookie, shm.MarkFresh, kind&unix.SOCK_NONBLOCK)
+	switch {
+	case e == eGone && s.toKernel:
+		t.pass()
+	case e != 0:
+		t.end(0, public(e))
+	default:
+		t.endWithFD(fd, kind&unix.SOCK_CLOEXEC != 0)
+		_ = unix.Close(fd)
+	}
+}
+
+// open makes a pair and gives the daemon its end with a request that names ours.
+func (s *supervisor) open(t *target, r *shm.Request, cookie *uint64, mark uint32, nonblock int) (int, syscall.Errno) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|nonblock, 0)
+	if err != nil {
+		return -1, unix.ENOBUFS
+	}
+	defer unix.Close(pair[1])
+	e := setMark(pair[0], mark)
+	if e == 0 {
+		*cookie = cookieOf(pair[0])
+		r.Flags |= shm.FlagSupervised
+		r.Value = int32(t.process())
+		_, e = s.daemon.call(r, pair[1])
+	}
+	if e != 0 {
+		_ = unix.Close(pair[0])
+		return -1, e
+	}
+	return pair[0], 0
+}
+
+// revive puts a new pair in the place of one that ended with a failed connect:
+// Linux lets the socket try again. Duplicates of the descriptor and epoll sets
+// keep the old one.
+func (v *virtual) revive() syscall.Errno {
+	nonblock := unix.SOCK_NONBLOCK
+	if v.blocks() {
+		nonblock = 0
+	}
+	r := v.request(shm.OpRevive)
+	fd, e := v.open(&v.target, r, &r.Successor, shm.MarkUsed, nonblock)
+	if e != 0 {
+		return e
+	}
+	if e := v.replaceFD(fd, v.intArg(0)); e != 0 {
+		_ = unix.Close(fd)
+		return e
+	}
+	_ = unix.Close(v.fd)
+	v.fd, v.mark = fd, shm.MarkUsed
+	return 0
+}

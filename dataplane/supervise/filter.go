@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Offsets in struct seccomp_data. An argument's low half is first: little endian.
+const (
+	dataNr   = 0
+	dataArch = 4
+	dataArgs = 16
+)
+
+// always are the calls that are handed over whatever their arguments are.
+var always = []uint32{
+	unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_CONNECT, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
+	unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_SHUTDOWN,
+}
+
+// Options of SOL_SOCKET that the pair itself has, or that mark it: the kernel's
+// in any case, and what the preload library asks all the time.
+const soMaxPacingRate = unix.SO_MAX_PACING_RATE
+
+var nativeOptions = []uint32{
+	unix.SO_TYPE, unix.SO_COOKIE, soMaxPacingRate, unix.SO_PEEK_OFF,
+	unix.SO_RCVTIMEO_OLD, unix.SO_SNDTIMEO_OLD, unix.SO_RCVTIMEO_NEW, unix.SO_SNDTIMEO_NEW,
+}
+
+// Requests of ioctl that a pair answers wrongly.
+const (
+	siocOutq    = unix.SIOCOUTQ
+	siocOutqNsd = 0x894b // SIOCOUTQNSD, linux/sockios.h
+)
+
+// receiveFlags are the flags of recvfrom and recvmsg that a pair does not know:
+// MSG_TRUNC takes bytes without copying them, MSG_ERRQUEUE reads a queue that is
+// always empty.
+const receiveFlags = unix.MSG_TRUNC | unix.MSG_ERRQUEUE
+
+// assembler builds a program whose jumps are to labels further down.
+type assembler struct {
+	code   []unix.SockFilter
+	jumps  []jump
+	labels map[string]int
+}
+
+type jump struct {
+	at   int
+	to   string
+	miss bool // taken when the comparison fails
+}
+
+func (a *assembler) op(code uint16, k uint32) {
+	a.code = append(a.code, unix.SockFilter{Code: code, K: k})
+}
+
+func (a *assembler) load(offset uint32) { a.op(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset) }
+func (a *assembler) loadArg(n uint32)   { a.load(dataArgs + 8*n) }
+func (a *assembler) ret(action uint32)  { a.op(unix.BPF_RET|unix.BPF_K, action) }
+func (a *assembler) label(name string)  { a.labels[name] = len(a.code) }
+
+// equal jumps if the loaded value is k.
+func (a *assembler) equal(k uint32, to string) {
+	a.jumps = append(a.jumps, jump{len(a.code), to, false})
+	a.op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k)
+}
+
+// unless jumps if the loaded value is not k.
+func (a *assembler) unless(k uint32, to string) {
+	a.jumps = append(a.jumps, jump{len(a.code), to, true})
+	a.op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k)
+}
+
+// atLeast jumps if the loaded value is k or more.
+func (a *assembler) atLeast(k uint32, to string) {
+	a.jumps = append(a.jumps, jump{len(a.code), to, false})
+	a.op(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, k)
+}
+
+// any jumps if the loaded value has one of the bits.
+func (a *assembler) any(bits uint32, to string) {
+	a.jumps = append(a.jumps, jump{len(a.code), to, false})
+	a.op(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, bits)
+}
+
+func (a *assembler) link() []unix.SockFilter {
+	for _, j := range a.jumps {
+		distance := a.labels[j.to] - j.at - 1
+		if distance < 0 || distance > 255 {
+			panic("supervise: jump to " + j.to + " out of range")
+		}
+		if j.miss {
+			a.code[j.at].Jf = uint8(distance)
+		} else {
+			a.code[j.at].Jt = uint8(distance)
+		}
+	}
+	return a.code
+}
+
+// x32Calls is where the numbers of x86's third ABI begin.
+const x32Calls = 0x40000000
+
+// filter is the program: control calls on sockets are handed over, all else is
+// allowed.
+func filter() []unix.SockFilter {
+	a := assembler{labels: map[string]int{}}
+	a.load(dataArch)
+	a.unless(auditArch, "allow")
+	a.load(dataNr)
+	a.atLeast(x32Calls, "allow")
+	for _, nr := range always {
+		a.equal(nr, "notify")
+	}
+	a.equal(unix.SYS_SOCKET, "socket")
+	a.equal(unix.SYS_GETSOCKOPT, "option")
+	a.equal(unix.SYS_SETSOCKOPT, "option")
+	a.equal(unix.SYS_RECVFROM, "recvfrom")
+	a.equal(unix.SYS_RECVMSG, "recvmsg")
+	a.equal(unix.SYS_SENDTO, "sendto")
+	a.unless(unix.SYS_IOCTL, "allow")
+	a.loadArg(1)
+	a.equal(siocOutq, "notify")
+	a.equal(siocOutqNsd, "notify")
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	a.label("sendto")
+	a.loadArg(4)
+	a.unless(0, "notify")
+	a.load(dataArgs + 8*4 + 4) // the pointer's high half
+	a.unless(0, "notify")
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	a.label("recvfrom")
+	a.loadArg(3)
+	a.any(receiveFlags, "notify")
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	a.label("recvmsg")
+	a.loadArg(2)
+	a.any(receiveFlags, "notify")
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	a.label("socket")
+	a.loadArg(0)
+	a.equal(unix.AF_INET, "notify")
+	a.equal(unix.AF_INET6, "notify")
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	a.label("option")
+	a.loadArg(1)
+	a.unless(unix.SOL_SOCKET, "notify")
+	a.loadArg(2)
+	for _, o := range nativeOptions {
+		a.equal(o, "allow")
+	}
+	a.label("notify")
+	a.ret(unix.SECCOMP_RET_USER_NOTIF)
+	a.label("allow")
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	return a.link()
+}
+
+// ErrPlatform says that the kernel, or what this process runs in, refuses what
+// supervision needs.
+var ErrPlatform = errors.New("static and Go programs cannot be supervised here")
+
+// install puts the calling thread under the filter and returns the descriptor
+// that notifications come from.
+func install() (fd int, err error) {
+	fd, e := setFilter(filter())
+	if e == unix.EACCES || e == unix.EPERM {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return -1, fmt.Errorf("%w: set no_new_privs: %w", ErrPlatform, err)
+		}
+		fd, e = setFilter(filter())
+	}
+	switch e {
+	case 0:
+		return fd, nil
+	case unix.EBUSY:
+		return -1, fmt.Errorf("%w: this process is under somebody else's seccomp supervisor, and the kernel allows one", ErrPlatform)
+	case unix.EINVAL:
+		return -1, fmt.Errorf("%w: install seccomp filter: %w (it takes Linux 5.19)", ErrPlatform, e)
+	}
+	return -1, fmt.Errorf("%w: install seccomp filter: %w", ErrPlatform, e)
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/dataplane/launch"
+	"netcon/shm"
+)
+
+// supervisor serves the programs under one filter.
+type supervisor struct {
+	notify   int
+	daemon   daemon
+	toKernel bool // sockets are the kernel's while the daemon is gone
+	parking  *parking
+}
+
+// serve answers calls until the last process under the filter has ended.
+func serve(notify int, a *launch.Attachment, missing launch.Missing) error {
+	setSyncWakeUp(notify)
+	s := &supervisor{notify: notify, toKernel: missing == launch.MissingKernel}
+	s.daemon.attach = a
+	var err error
+	if s.parking, err = newParking(notify); err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.loop() }()
+	select {
+	case err = <-failed:
+	case err = <-s.parking.run():
+	}
+	return err
+}
+
+// loop takes one call after the other.
+func (s *supervisor) loop() error {
+	runtime.LockOSThread() // one thread for the kernel to switch to
+	for {
+		t := target{notify: s.notify}
+		switch e := receive(s.notify, &t.call); e {
+		case 0:
+			s.dispatch(&t)
+		case unix.EINTR, unix.ENOENT: // ENOENT: the caller was killed
+		default:
+			return fmt.Errorf("receive seccomp notification: %w", e)
+		}
+	}
+}
+
+// dispatch carries out one call.
+func (s *supervisor) dispatch(t *target) {
+	if t.call.nr == unix.SYS_SOCKET {
+		s.socket(t)
+		return
+	}
+	if t.call.nr == unix.SYS_GETSOCKOPT && t.intArg(1) == shm.ProbeLevel {
+		probe(t)
+		return
+	}
+	fd, e := t.fd(t.intArg(0))
+	if e != 0 {
+		t.pass() // the kernel knows best what is wrong with it
+		return
+	}
+	v := virtual{supervisor: s, target: *t, fd: fd, mark: markOf(fd)}
+	if v.mark == 0 {
+		v.pass()
+		v.close()
+		return
+	}
+	if e := v.control(); e != errParked {
+		v.close()
+	}
+}
+
+// errParked says that somebody else ends the call, later.
+var errParked = errors.New("parked")
+
+// control carries out a call on a virtual socket.
+func (v *virtual) control() error {
+	switch v.call.nr {
+	case unix.SYS_BIND:
+		v.end(0, v.bind())
+	case unix.SYS_LISTEN:
+		v.end(0, v.listen())
+	case unix.SYS_CONNECT:
+		return v.connect()
+	case unix.SYS_ACCEPT:
+		return v.accept(0)
+	case unix.SYS_ACCEPT4:
+		return v.accept(v.intArg(3))
+	case unix.SYS_SHUTDOWN:
+		v.end(0, v.shutdown())
+	case unix.SYS_GETSOCKNAME:
+		v.end(0, v.getsockname())
+	case unix.SYS_GETPEERNAME:
+		v.end(0, v.getpeername())
+	case unix.SYS_GETSOCKOPT:
+		v.getsockopt()
+	case unix.SYS_SETSOCKOPT:
+		v.end(0, v.setsockopt())
+	case unix.SYS_SENDTO:
+		return v.sendTo()
+	case unix.SYS_RECVFROM:
+		return v.receive(v.intArg(3))
+	case unix.SYS_RECVMSG:
+		return v.receive(v.intArg(2))
+	case unix.SYS_IOCTL:
+		v.end(0, v.outq())
+	default:
+		v.pass()
+	}
+	return nil
+}
+
+// public turns an error of ours into one the program knows.
+func public(e syscall.Errno) syscall.Errno {
+	if e == eGone {
+		return unix.ENETDOWN
+	}
+	return e
+}

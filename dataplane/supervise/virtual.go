@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/shm"
+)
+
+// virtual is a virtual socket that a call is about.
+type virtual struct {
+	*supervisor
+	target
+	fd   int // our descriptor of the application's end
+	mark uint32
+}
+
+func (v *virtual) close() { _ = unix.Close(v.fd) }
+
+// end ends the call.
+func (v *virtual) end(val int64, e syscall.Errno) { v.target.end(val, public(e)) }
+
+// markOf reads the mark of a descriptor; 0: it is none of ours.
+func markOf(fd int) uint32 {
+	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, soMaxPacingRate)
+	if err != nil || uint32(m) < shm.MarkFresh || uint32(m) > shm.MarkShut {
+		return 0
+	}
+	return uint32(m)
+}
+
+func setMark(fd int, mark uint32) syscall.Errno {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, soMaxPacingRate, int(mark)); err != nil {
+		return errno(err)
+	}
+	return 0
+}
+
+// cookieOf is a socket's identity; 0: it has none.
+func cookieOf(fd int) uint64 {
+	c, _ := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	return c
+}
+
+// request begins a request about the socket.
+func (v *virtual) request(op uint16) *shm.Request { return newRequest(op, cookieOf(v.fd)) }
+
+// ask asks about the socket. The program's call makes no descriptor, so it is
+// not told of a full table.
+func (v *virtual) ask(r *shm.Request) (*shm.Reply, syscall.Errno) { return v.daemon.call(r, -1) }
+
+// blocks reports whether calls on the descriptor wait.
+func (v *virtual) blocks() bool {
+	flags, err := unix.FcntlInt(uintptr(v.fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
+// drain drops what lies unread in the pair. Descriptors that come along are
+// closed by the kernel: connections of a listener end, and are reset.
+func (v *virtual) drain() {
+	var scratch [4096]byte
+	for {
+		n, _, err := unix.Recvfrom(v.fd, scratch[:], unix.MSG_DONTWAIT)
+		if err != nil || n == 0 {
+			return
+		}
+	}
+}
