@@ -34,22 +34,30 @@ var scenarios []scenario
 // add registers a scenario; a file's init calls it.
 func add(s scenario) { scenarios = append(scenarios, s) }
 
+// tablePath is where the long form writes what it saw.
+const tablePath = "../../docs/apps.md"
+
 // TestApps runs the scenarios.
 //
-//	NETCON_APPS=long   all of them, installs what is missing, writes docs/apps.md
+//	NETCON_APPS=long   all of them, installs what is missing, updates docs/apps.md
 //	NETCON_ONLY=REGEXP those whose names match
 func TestApps(t *testing.T) {
 	long := os.Getenv("NETCON_APPS") == "long"
 	only := regexp.MustCompile(os.Getenv("NETCON_ONLY"))
 	slices.SortFunc(scenarios, func(a, b scenario) int { return strings.Compare(a.name, b.name) })
-	var rows []row
-	for i, s := range scenarios {
-		if !long && !s.short || !only.MatchString(s.name) {
-			continue
+	var chosen []scenario
+	for _, s := range scenarios {
+		if (long || s.short) && only.MatchString(s.name) {
+			chosen = append(chosen, s)
 		}
+	}
+	if len(chosen) == 0 {
+		t.Fatalf("no scenario matches %q", only)
+	}
+	began := time.Now()
+	for i, s := range chosen {
 		if long {
 			install(t, s.packages)
-			fmt.Fprintf(os.Stderr, "%3d/%d %s\n", i+1, len(scenarios), s.name)
 		}
 		r := row{scenario: s, version: version(s)}
 		start := time.Now()
@@ -64,16 +72,26 @@ func TestApps(t *testing.T) {
 			}
 		})
 		r.netconTime = time.Since(start)
-		rows = append(rows, r)
-	}
-	if len(rows) == 0 {
-		t.Fatalf("no scenario matches %q", only)
-	}
-	if long && os.Getenv("NETCON_ONLY") == "" {
-		if err := writeTable("../../docs/apps.md", rows); err != nil {
+		if !long {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s %3d/%d %-24s kernel %-12s netcon %s\n", clock(time.Since(began)), i+1, len(chosen), s.name,
+			result(r.kernel, r.kernelTime), result(r.netcon, r.netconTime))
+		// Each row is kept as it comes: a run that is ended loses nothing.
+		rows, err := readTable(tablePath)
+		if err == nil {
+			rows.put(r)
+			err = rows.write(tablePath)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// clock shows minutes and seconds.
+func clock(d time.Duration) string {
+	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 
 // install installs Debian packages that are missing.
@@ -98,5 +116,5 @@ func version(s scenario) string {
 		return "-"
 	}
 	out, _ := exec.Command("dpkg-query", "-W", "-f", "${Version}", s.packages[0]).Output()
-	return s.packages[0] + " " + string(out)
+	return string(out)
 }
