@@ -53,11 +53,15 @@ func runEnforced(path string, argv, env []string) (status int, err error) {
 			Pdeathsig: unix.SIGKILL,
 		},
 	}
-	signals := make(chan os.Signal, 16)
-	// What a terminal sends, it sends to the child as well.
-	signal.Ignore(unix.SIGINT, unix.SIGQUIT)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT)
+	// What a terminal sends, it sends to the child as well: it must not end us,
+	// and is not passed on. Ignoring it would make the child ignore it, while
+	// what is handled here has its default there. What we were started to ignore
+	// (nohup) stays so in both.
+	signals, terminal := make(chan os.Signal, 16), make(chan os.Signal, 1)
+	handle(terminal, unix.SIGINT, unix.SIGQUIT)
+	handle(signals, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT)
 	defer signal.Stop(signals)
+	defer signal.Stop(terminal)
 	if err := c.Start(); err != nil {
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EACCES) {
 			return 0, fmt.Errorf("enforce: %w: %w (it takes root, or user namespaces for all: "+
@@ -90,4 +94,13 @@ func runEnforced(path string, argv, env []string) (status int, err error) {
 		return killedBySignal + int(w.Signal()), nil
 	}
 	return exit.ExitCode(), nil
+}
+
+// handle is signal.Notify for those of the signals that are not ignored.
+func handle(to chan os.Signal, signals ...os.Signal) {
+	for _, s := range signals {
+		if !signal.Ignored(s) {
+			signal.Notify(to, s)
+		}
+	}
 }

@@ -37,8 +37,9 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// enforced runs a script in a fresh launcher, as a user.
-func enforced(t *testing.T, uid uint32, script string) (out string, status int) {
+// enforced runs a script in a fresh launcher, as a user, behind the words of
+// prefix.
+func enforced(t *testing.T, uid uint32, script string, prefix ...string) (out string, status int) {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -48,7 +49,8 @@ func enforced(t *testing.T, uid uint32, script string) (out string, status int) 
 	if err := os.WriteFile(exe, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe)
+	argv := append(prefix, exe)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), enforceVar+"="+script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
@@ -96,8 +98,25 @@ func TestEnforce(t *testing.T) {
 			if _, status := enforced(t, user.uid, "kill -TERM $$"); status != user.kill {
 				t.Errorf("killed: status %d, want %d", status, user.kill)
 			}
+			// What the launcher does with signals is not the program's.
+			if ignored := ignored(t, user.uid); ignored != 0 {
+				t.Errorf("the program ignores signals %#x", ignored)
+			}
+			if ignored := ignored(t, user.uid, "sh", "-c", `trap "" HUP; exec "$0"`); ignored != 1<<(unix.SIGHUP-1) {
+				t.Errorf("under nohup the program ignores signals %#x, want SIGHUP", ignored)
+			}
 		})
 	}
+}
+
+// ignored returns the signals that a program under the launcher ignores.
+func ignored(t *testing.T, uid uint32, prefix ...string) (mask uint64) {
+	t.Helper()
+	out, status := enforced(t, uid, "grep SigIgn /proc/self/status", prefix...)
+	if _, err := fmt.Sscanf(out, "SigIgn: %x", &mask); err != nil || status != 0 {
+		t.Fatalf("status %d, %v: %s", status, err, out)
+	}
+	return mask
 }
 
 // TestEnforceRefused: a kernel without user namespaces is told as such.
