@@ -55,6 +55,7 @@ static int send_request(int attach, const struct nc_request *rq, int reply_fd, i
 
 static int receive_reply(int fd, struct nc_reply *rp, int interruptible)
 {
+	int waited = 0;
 	long n;
 
 	do {
@@ -64,8 +65,17 @@ static int receive_reply(int fd, struct nc_reply *rp, int interruptible)
 		else
 			n = nc_syscall6(__NR_recvfrom, fd, NC_ARG(rp), sizeof *rp, 0, 0, 0);
 	} while (n == -EINTR && !interruptible);
-	if (n == -EINTR || n == -EAGAIN)
-		return (int)n;
+	if (n == -EINTR || n == -EAGAIN) {
+		/*
+		 * An answer may come at this moment, and the daemon must not take
+		 * it for heard if it is not: after this it cannot be sent any more.
+		 */
+		waited = (int)n;
+		(void)nc_sys2(__NR_shutdown, fd, SHUT_RD);
+		n = nc_syscall6(__NR_recvfrom, fd, NC_ARG(rp), sizeof *rp, MSG_DONTWAIT, 0, 0);
+	}
+	if (waited && n <= 0)
+		return waited;
 	if (n != (long)sizeof *rp || rp->magic != NC_MAGIC)
 		return NC_GONE;
 	return 0;

@@ -164,6 +164,94 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestHoldTakesNothing: a connect that fails while it is held, or before, keeps
+// its error for those who ask for it.
+func TestHoldTakesNothing(t *testing.T) {
+	w := newWorld(t)
+	for _, held := range []bool{false, true} {
+		a := w.open()
+		fd, err := askLater(w.attach, &shm.Request{Op: shm.OpConnect, Cookie: a.cookie, Addr: wireAddr("10.9.0.2:80"), Flags: shm.FlagWait})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("connecting", func() bool {
+			s := w.set.byCookie[a.cookie]
+			return s != nil && s.state == stConnecting
+		})
+		unix.Close(fd) // the signal
+		hold := shm.Request{Op: shm.OpConnect, Flags: shm.FlagHold}
+		if held {
+			if _, e := a.call(hold); e != unix.EALREADY {
+				t.Fatalf("hold: %v", e)
+			}
+		}
+		w.do(func() { w.set.Failed(w.set.byCookie[a.cookie].user(), unix.ETIMEDOUT) })
+		if !held {
+			if _, e := a.call(hold); e != 0 {
+				t.Errorf("hold of what failed: %v", e)
+			}
+		}
+		if _, e := a.call(shm.Request{Op: shm.OpConnect, Flags: shm.FlagFilled, Filler: 5}); e != 0 {
+			t.Errorf("filled what failed: %v", e)
+		}
+		if e := a.soError(); e != unix.ETIMEDOUT {
+			t.Errorf("held %v: SO_ERROR %v", held, e)
+		}
+		a.close()
+	}
+}
+
+// TestHostileValues: the fields of the requests of this file hold anything, on
+// sockets in every state.
+func TestHostileValues(t *testing.T) {
+	w := newWorld(t)
+	l, c, s := w.connection("10.0.0.1:80")
+	dead := w.open()
+	dead.connectNB("10.9.0.1:80")
+	w.eventually("refused", func() bool { return w.set.byCookie[dead.cookie] == nil })
+	fresh := w.open()
+	before := openFDs(t)
+	for _, a := range []*app{l, c, fresh, dead, {w: w, attach: w.attach, cookie: 1 << 63}} {
+		for _, op := range []uint16{shm.OpTakeError, shm.OpOutq, shm.OpConnect, shm.OpShutdown} {
+			for _, value := range []int32{-1 << 31, -1, 2, 3, 1<<31 - 1} {
+				for _, flags := range []uint32{shm.FlagHold, shm.FlagFilled, shm.FlagHold | shm.FlagFilled, shm.FlagProbe, 1<<32 - 16} {
+					if op == shm.OpShutdown && flags != shm.FlagProbe && value >= 0 && value <= unix.SHUT_RDWR || op == shm.OpConnect && flags == 1<<32-16 {
+						continue // that one is carried out
+					}
+					r, _ := a.call(shm.Request{Op: op, Value: value, Flags: flags, Filler: 1<<32 - 1, Level: value, Option: value, Optlen: 1<<32 - 1})
+					if r.Error < shm.NotOurs || r.Error > 133 || op == shm.OpOutq && r.Value != 0 {
+						t.Fatalf("op %d, value %d, flags %#x: error %d, value %d", op, value, flags, r.Error, r.Value)
+					}
+				}
+			}
+		}
+	}
+	// A successor has to be a fresh pair with an identity of its own, of a
+	// socket whose connect failed.
+	for _, x := range []struct {
+		name            string
+		cookie, success uint64
+		want            int32
+	}{
+		{"of one that lives", c.cookie, 77, int32(unix.ECONNABORTED)},
+		{"of none", 1 << 62, 77, int32(unix.ECONNABORTED)},
+		{"no cookie", dead.cookie, 0, int32(unix.EINVAL)},
+		{"its own cookie", dead.cookie, dead.cookie, int32(unix.EINVAL)},
+		{"the cookie of another", dead.cookie, c.cookie, int32(unix.EINVAL)},
+	} {
+		p := must2(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+		r, err := ask(t, w.attach, &shm.Request{Op: shm.OpRevive, Cookie: x.cookie, Successor: x.success}, p[1])
+		if err != nil || r.Error != x.want {
+			t.Errorf("successor %s: %d %v, want %d", x.name, r.Error, err, x.want)
+		}
+		unix.Close(p[0])
+		unix.Close(p[1])
+	}
+	w.eventually("fds closed", func() bool { return openFDs(t) <= before })
+	c.write([]byte("x"))
+	s.readFull(make([]byte, 1))
+}
+
 // TestListenAgain: a listener that was shut down wakes who sleeps, one after
 // the other, and listens again.
 func TestListenAgain(t *testing.T) {

@@ -319,6 +319,22 @@ func FuzzRequest(f *testing.F) {
 	f.Add(shm.RequestBytes(&good), uint8(1))
 	good.Op = shm.OpSocket
 	f.Add(shm.RequestBytes(&good), uint8(2))
+	for _, r := range []shm.Request{
+		{Op: shm.OpRevive, Cookie: 1, Successor: 2, Family: unix.AF_INET},
+		{Op: shm.OpTakeError, Value: 1},
+		{Op: shm.OpOutq, Value: 1},
+		{Op: shm.OpConnect, Flags: shm.FlagHold},
+		{Op: shm.OpConnect, Flags: shm.FlagFilled, Filler: 1},
+		{Op: shm.OpConnect, Flags: shm.FlagProbe},
+		{Op: shm.OpShutdown, Flags: shm.FlagProbe},
+	} {
+		r.Magic = shm.Magic
+		kind := uint8(1)
+		if r.Op == shm.OpRevive {
+			kind = 2
+		}
+		f.Add(shm.RequestBytes(&r), kind)
+	}
 	f.Add([]byte{}, uint8(0))
 	w := idleWorld(f)
 	f.Cleanup(w.free)

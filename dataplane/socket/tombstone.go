@@ -82,6 +82,10 @@ func (t *Set) answerGone(replyFD int32, r *shm.Request) {
 	e := syscall.Errno(unix.EINVAL)
 	switch r.Op {
 	case shm.OpConnect:
+		if r.Flags&(shm.FlagHold|shm.FlagFilled) != 0 {
+			e = 0 // decided meanwhile; nobody is told by this
+			break
+		}
 		// As __inet_stream_connect: the error, then it may try again.
 		switch e = d.errno; {
 		case d.peer:
