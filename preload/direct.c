@@ -24,6 +24,10 @@ long recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, soc
 long recvmsg(int fd, struct msghdr *msg, int flags);
 long sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len);
 long sendmsg(int fd, const struct msghdr *msg, int flags);
+int recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout);
+int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags);
+long splice(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t n, unsigned flags);
+long sendfile(int out, int in, int64_t *offset, size_t n);
 
 #define P(x) ((void *)(x))
 
@@ -64,13 +68,21 @@ long syscall(long nr, long a, long b, long c, long d, long e, long f)
 		return sendto((int)a, P(b), (size_t)c, (int)d, P(e), (socklen_t)f);
 	case __NR_sendmsg:
 		return sendmsg((int)a, P(b), (int)c);
+	case __NR_recvmmsg:
+		return recvmmsg((int)a, P(b), (unsigned)c, (int)d, P(e));
+	case __NR_sendmmsg:
+		return sendmmsg((int)a, P(b), (unsigned)c, (int)d);
+	case __NR_splice:
+		return splice((int)a, P(b), (int)c, P(d), (size_t)e, (unsigned)f);
+	case __NR_sendfile:
+		return sendfile((int)a, (int)b, P(c), (size_t)d);
 	case __NR_execve:
 		return nc_return(nc_execve(P(a), P(b), P(c)));
 	case __NR_execveat:
 		return nc_return(nc_execveat((int)a, P(b), P(c), P(d), (int)e));
 	}
 	n = nc_syscall6(nr, a, b, c, d, e, f);
-	if (nr == __NR_read && n <= 0)
+	if ((nr == __NR_read || nr == __NR_readv) && n <= 0)
 		n = nc_received((int)a, n, (size_t)c);
 	if ((nr == __NR_write || nr == __NR_writev) && n < 0)
 		n = nc_sent((int)a, n);

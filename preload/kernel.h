@@ -36,6 +36,7 @@
 #define MSG_CTRUNC 0x8
 #define MSG_TRUNC 0x20
 #define MSG_DONTWAIT 0x40
+#define MSG_WAITALL 0x100
 #define MSG_ERRQUEUE 0x2000
 #define MSG_NOSIGNAL 0x4000
 #define MSG_FASTOPEN 0x20000000
@@ -78,6 +79,11 @@ struct msghdr {
 	void *msg_control;
 	size_t msg_controllen;
 	unsigned int msg_flags;
+};
+
+struct mmsghdr {
+	struct msghdr msg_hdr;
+	unsigned int msg_len;
 };
 
 /* One SCM_RIGHTS control message with room for two descriptors. */

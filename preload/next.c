@@ -47,6 +47,12 @@ void nc_find_next(void)
 	FIND(send, "send");
 	FIND(sendto, "sendto");
 	FIND(sendmsg, "sendmsg");
+	FIND(recvmmsg, "recvmmsg");
+	FIND(sendmmsg, "sendmmsg");
+	FIND(splice, "splice");
+	FIND(sendfile, "sendfile64");
+	if (!nc_next.sendfile)
+		FIND(sendfile, "sendfile");
 	FIND(posix_spawn, "posix_spawn");
 	FIND(posix_spawnp, "posix_spawnp");
 #undef FIND

@@ -27,6 +27,10 @@ struct nc_next {
 	long (*send)(int fd, const void *buf, size_t n, int flags);
 	long (*sendto)(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len);
 	long (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+	int (*recvmmsg)(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout);
+	int (*sendmmsg)(int fd, struct mmsghdr *msgs, unsigned n, int flags);
+	long (*splice)(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t n, unsigned flags);
+	long (*sendfile)(int out, int in, int64_t *offset, size_t n);
 	nc_spawn *posix_spawn, *posix_spawnp;
 };
 extern struct nc_next nc_next;

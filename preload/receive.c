@@ -26,6 +26,7 @@ NC_EXPORT long __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
 NC_EXPORT long recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len);
 NC_EXPORT long __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *addr, socklen_t *len);
 NC_EXPORT long recvmsg(int fd, struct msghdr *msg, int flags);
+NC_EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout);
 
 #define SPECIAL (MSG_ERRQUEUE | MSG_TRUNC | MSG_OOB)
 
@@ -86,7 +87,8 @@ static long discard(int fd, size_t n, int flags)
 		done += (size_t)m;
 		if ((size_t)m < want || (flags & MSG_PEEK))
 			break;
-		flags |= MSG_DONTWAIT;
+		if (!(flags & MSG_WAITALL))
+			flags |= MSG_DONTWAIT;
 	} while (done < n);
 	return (long)done;
 }
@@ -206,4 +208,40 @@ long recvmsg(int fd, struct msghdr *msg, int flags)
 	if (m > 0)
 		return m;
 	return received(fd, m, m == 0 ? room_of(msg->msg_iov, msg->msg_iovlen) : 0);
+}
+
+/*
+ * Of a stream that has ended, every message after the last bytes is empty. An
+ * error is the next call's, unless there is nothing else to tell.
+ */
+static int full_messages(int fd, const struct mmsghdr *msgs, int n)
+{
+	int full = 0;
+
+	while (full < n && (msgs[full].msg_len || !room_of(msgs[full].msg_hdr.msg_iov, msgs[full].msg_hdr.msg_iovlen)))
+		full++;
+	return full == n || !nc_config() || !nc_mark_get(fd) || !hung_up(fd) ? n : full;
+}
+
+int recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout)
+{
+	int m, full;
+	long now;
+
+	if (n && (flags & SPECIAL) && nc_config() && nc_mark_get(fd)) {
+		now = recvmsg(fd, &msgs[0].msg_hdr, flags);
+		msgs[0].msg_len = now < 0 ? 0 : (unsigned)now;
+		return now < 0 ? -1 : 1;
+	}
+	if (nc_next.recvmmsg)
+		m = nc_next.recvmmsg(fd, msgs, n, flags, timeout);
+	else
+		m = nc_return(nc_sys5(__NR_recvmmsg, fd, msgs, n, flags, timeout));
+	if (m < 0)
+		return (int)received(fd, m, 1);
+	full = full_messages(fd, msgs, m);
+	if (full == m || full > 0)
+		return full;
+	now = nc_received(fd, 0, 1);
+	return now < 0 ? nc_return(now) : m;
 }

@@ -18,6 +18,7 @@ NC_EXPORT long send(int fd, const void *buf, size_t n, int flags);
 NC_EXPORT long __send(int fd, const void *buf, size_t n, int flags) __attribute__((alias("send")));
 NC_EXPORT long sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len);
 NC_EXPORT long sendmsg(int fd, const struct msghdr *msg, int flags);
+NC_EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags);
 
 static int is_ours(int fd)
 {
@@ -107,4 +108,24 @@ long sendmsg(int fd, const struct msghdr *msg, int flags)
 		m = native_sendmsg(fd, &bare, flags);
 	}
 	return sent(fd, m);
+}
+
+int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
+{
+	int m;
+	long one;
+
+	if (nc_next.sendmmsg)
+		m = nc_next.sendmmsg(fd, msgs, n, flags);
+	else
+		m = nc_return(nc_sys4(__NR_sendmmsg, fd, msgs, n, flags));
+	if (m >= 0 || !n || (nc_result(m) != -EISCONN && nc_result(m) != -EPIPE) || !is_ours(fd))
+		return m;
+	if (nc_result(m) == -EPIPE)
+		return (int)sent(fd, m);
+	one = sendmsg(fd, &msgs[0].msg_hdr, flags);
+	if (one < 0)
+		return -1;
+	msgs[0].msg_len = (unsigned)one;
+	return 1;
 }

@@ -11,7 +11,8 @@
  *	mark.h		which descriptors are ours
  *	socket.c connect.c accept.c names.c options.c shutdown.c ioctl.c
  *			the hooks of control calls
- *	receive.c send.c	what a pair's end cannot say of bytes
+ *	receive.c send.c splice.c
+ *			what a pair's end cannot say of bytes
  *	exec.c		programs that clean the environment of the next one
  *	supervised.c	programs that this library does not reach
  *	direct.c	syscall(2)
@@ -19,8 +20,8 @@
  * A virtual socket is one end of an AF_UNIX stream pair, so poll, epoll, dup,
  * fork and close are the kernel's and are not hooked. Nor are bytes: a read or
  * write is made first, and only one that moved none, or has a flag a pair does
- * not know, is looked at. Calls that are not seen (stdio's, splice) work; they
- * take a reset for an end.
+ * not know, is looked at. Calls that are not seen (stdio's) work; they take a
+ * reset for an end.
  *
  * Rules for everything here: no C library, no allocation, no locks, no output,
  * no signal state, nothing kept per descriptor. Hooks may run in a signal

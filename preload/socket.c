@@ -58,6 +58,20 @@ static int virtual_socket(int family, int type)
 	return pair[0];
 }
 
+/* What only the real descriptor knows of a socket goes over to its successor. */
+static void inherit_native(int from, int to)
+{
+	static const int options[] = { SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SO_RCVLOWAT };
+	struct nc_time value;
+
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+		socklen_t len = sizeof value;
+
+		if (nc_sys5(__NR_getsockopt, from, SOL_SOCKET, options[i], &value, &len) == 0)
+			(void)nc_sys5(__NR_setsockopt, to, SOL_SOCKET, options[i], &value, len);
+	}
+}
+
 /*
  * A connect that failed without a call that waited for it ended the pair: that
  * is what poll shows. Linux lets the socket try again, so it gets a new pair
@@ -84,6 +98,8 @@ int nc_revive(int fd)
 		err = nc_call(&rq, &rp, pair[1]);
 	}
 	nc_close(pair[1]);
+	if (!err)
+		inherit_native(fd, pair[0]);
 	if (!err)
 		err = (int)nc_sys3(__NR_dup3, pair[0], fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
 	nc_close(pair[0]);

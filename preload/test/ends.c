@@ -3,6 +3,8 @@
 #include "test.h"
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 
 static char room[8];
@@ -17,9 +19,13 @@ static int connection(void)
 	return fd;
 }
 
+static int pipes[2];
+
 static long receive(int fd, int how)
 {
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct mmsghdr msgs[2] = { { .msg_hdr = msg }, { .msg_hdr = msg } };
+	long n;
 
 	switch (how) {
 	case 0:
@@ -36,6 +42,16 @@ static long receive(int fd, int how)
 		return syscall(SYS_read, fd, room, sizeof room);
 	case 6:
 		return recv(fd, room, sizeof room, MSG_TRUNC);
+	case 7:
+		return splice(fd, NULL, pipes[1], NULL, sizeof room, 0);
+	case 8:
+		n = recvmmsg(fd, msgs, 2, 0, NULL);
+		return n > 0 ? msgs[0].msg_len : n;
+	case 9:
+		n = syscall(SYS_recvmmsg, fd, msgs, 2, 0, NULL);
+		return n > 0 ? msgs[0].msg_len : n;
+	case 10:
+		return syscall(SYS_readv, fd, &iov, 1);
 	default:
 		return -2;
 	}
@@ -44,6 +60,9 @@ static long receive(int fd, int how)
 static long transmit(int fd, int how)
 {
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct mmsghdr msgs[2] = { { .msg_hdr = msg }, { .msg_hdr = msg } };
+	long n;
+	int file;
 
 	switch (how) {
 	case 0:
@@ -58,6 +77,21 @@ static long transmit(int fd, int how)
 		return writev(fd, &iov, 1);
 	case 5:
 		return syscall(SYS_write, fd, room, 1);
+	case 6:
+		return sendmmsg(fd, msgs, 2, 0);
+	case 7:
+		CHECK(write(pipes[1], "x", 1) == 1);
+		n = splice(pipes[0], NULL, fd, NULL, 1, 0);
+		file = errno;
+		CHECK(read(pipes[0], room, 1) == 1);
+		errno = file;
+		return n;
+	case 8:
+		file = memfd_create("bytes", MFD_CLOEXEC);
+		CHECK(file >= 0 && write(file, "x", 1) == 1);
+		n = sendfile(fd, file, &(off_t){ 0 }, 1);
+		close(file);
+		return n;
 	default:
 		return -2;
 	}
@@ -149,8 +183,11 @@ static void flags(void)
 /* A connect that failed unseen: the error, ECONNABORTED, and then another try. */
 static void revive(void)
 {
+	struct timeval limit = { 7, 0 };
+	socklen_t len = sizeof limit;
 	int fd = tcp(SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
 	CHECK_ERRNO(dial(fd, "10.0.0.1", FAKE_REFUSE), EINPROGRESS);
 	CHECK(ready(fd, POLLOUT, 2000) & POLLOUT);
 	CHECK_ERRNO(read(fd, room, 1), ECONNREFUSED);
@@ -159,13 +196,46 @@ static void revive(void)
 	CHECK(ready(fd, POLLOUT, 2000) & POLLOUT);
 	CHECK(option_int(fd, SOL_SOCKET, SO_ERROR) == 0);
 	CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC && (fcntl(fd, F_GETFL) & O_NONBLOCK));
+	limit.tv_sec = 0;
+	CHECK(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &len) == 0 && limit.tv_sec == 7);
 	check_echo(fd);
+}
+
+/* Bytes first, then the end that came with them. */
+static void messages(void)
+{
+	char four[4][8];
+	struct iovec v[4];
+	struct mmsghdr msgs[4] = { 0 };
+	struct sockaddr_in a = at("10.0.0.2", 1);
+	int fd = connection();
+
+	for (int i = 0; i < 4; i++) {
+		v[i] = (struct iovec){ four[i], 8 };
+		msgs[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1, .msg_name = &a, .msg_namelen = sizeof a };
+		memset(four[i], 'a' + i, 8);
+	}
+	/* The address of a connected socket is ignored. */
+	CHECK(sendmmsg(fd, msgs, 1, 0) == 1 && msgs[0].msg_len == 8);
+	for (int i = 0; i < 4; i++)
+		msgs[i].msg_hdr.msg_name = NULL;
+	CHECK(sendmmsg(fd, msgs + 1, 1, 0) == 1);
+	while (recv(fd, room, 1, MSG_PEEK | MSG_DONTWAIT) != 1 || ioctl(fd, FIONREAD, &msgs[0].msg_len) || msgs[0].msg_len != 16)
+		ready(fd, POLLIN, 10);
+	command(fd, FAKE_RESET);
+	CHECK(ready(fd, POLLHUP, 2000) & POLLHUP);
+	CHECK(recvmmsg(fd, msgs, 4, 0, NULL) == 2 && msgs[1].msg_len == 8 && memcmp(four[1], "bbbbbbbb", 8) == 0);
+	CHECK_ERRNO(recvmmsg(fd, msgs, 4, 0, NULL), ECONNRESET);
+	CHECK(recvmmsg(fd, msgs, 4, 0, NULL) == 4 && msgs[0].msg_len == 0);
+	close(fd);
 }
 
 int main(void)
 {
+	CHECK(pipe(pipes) == 0);
 	resets();
 	flags();
+	messages();
 	revive();
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How bytes, and the end of them, come through. */
 #include "litmus.h"
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
@@ -77,16 +78,20 @@ LITMUS(reset_by_call)
 	char b[16];
 	struct iovec iov[2] = { { b, 8 }, { b + 8, 8 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct mmsghdr msgs[2] = { { .msg_hdr = msg }, { .msg_hdr = msg } };
 	struct sockaddr_storage a;
 	socklen_t len = sizeof a;
-	int fd;
+	int fd, p[2];
 
+	NEED(pipe(p) == 0);
 	READS("read", read(fd, b, 16));
 	READS("recv", recv(fd, b, 16, 0));
 	READS("recv peek", recv(fd, b, 16, MSG_PEEK));
 	READS("recvfrom", recvfrom(fd, b, 16, 0, (void *)&a, &len));
 	READS("recvmsg", recvmsg(fd, &msg, 0));
+	READS("recvmmsg", recvmmsg(fd, msgs, 2, 0, NULL));
 	READS("readv", readv(fd, iov, 2));
+	READS("splice", splice(fd, NULL, p[1], NULL, 16, 0));
 	READS("SO_ERROR", pending_error(fd));
 	READS("syscall", syscall(SYS_read, fd, b, 16));
 }
@@ -118,11 +123,13 @@ LITMUS(reset_unread)
 /* The error of a connection that died comes before EPIPE. */
 LITMUS(reset_and_write)
 {
-	int c, s, how;
+	int c, s, how, p[2], file = memfd_create("bytes", 0);
 	char b[8];
 	struct iovec iov = { "x", 1 };
+	struct mmsghdr msgs[1] = { { .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1 } } };
 
-	for (how = 0; how < 5; how++) {
+	NEED(pipe(p) == 0 && write(p[1], "bytes", 5) == 5 && write(file, "bytes", 5) == 5);
+	for (how = 0; how < 8; how++) {
 		connected(&c, &s);
 		reset_peer(c);
 		await(s, POLLIN);
@@ -131,6 +138,9 @@ LITMUS(reset_and_write)
 				how == 1 ? R(write(s, "x", 1)) :
 				how == 2 ? R(writev(s, &iov, 1)) :
 				how == 3 ? R(sendto(s, "x", 1, 0, NULL, 0)) :
+				how == 4 ? R(sendmmsg(s, msgs, 1, 0)) :
+				how == 5 ? R(splice(p[0], NULL, s, NULL, 1, 0)) :
+				how == 6 ? R(sendfile(s, file, &(off_t){ 0 }, 1)) :
 					   R(sendmsg(s, &(struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 }, 0));
 			say("%d: %s", how, r);
 		}
@@ -493,6 +503,34 @@ LITMUS(eintr_storm)
 LITMUS(eintr_storm_restart)
 {
 	eintr(SA_RESTART);
+}
+
+/* An outcome that comes with a signal is told all the same. */
+LITMUS(eintr_refused)
+{
+	struct itimerval storm = { { 0, 150 }, { 0, 150 } };
+	int port = free_port(), refused = 0;
+
+	handle(SIGALRM, 0);
+	setitimer(ITIMER_REAL, &storm, NULL);
+	for (int i = 0; i < 500; i++) {
+		int fd = tcp(), e = 0;
+
+		if (dial(fd, "127.0.0.1", port) < 0)
+			e = errno;
+		if (e == EINTR) {
+			await(fd, POLLOUT);
+			e = pending_error(fd);
+		}
+		if (e == ECONNREFUSED)
+			refused++;
+		else
+			say("%d: %s", i, error_name(e));
+		close(fd);
+	}
+	storm = (struct itimerval){ 0 };
+	setitimer(ITIMER_REAL, &storm, NULL);
+	say("refused: %d", refused);
 }
 
 static void interrupt_parent(void *arg)
