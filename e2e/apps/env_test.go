@@ -176,10 +176,15 @@ func (h *host) launch(t testing.TB, argv ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // at once: whoever waits for its end takes a zombie for alive
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		// A namespace that ends kills what is left in it.
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-ended
 	})
 }
 
