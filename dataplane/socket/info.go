@@ -27,7 +27,7 @@ type Info struct {
 	BytesIn   uint64         `json:"bytes_in"`  // to the application
 	BytesOut  uint64         `json:"bytes_out"` // from the application
 	// Refused is the options that were refused because there is no such thing
-	// here, the last few of them.
+	// here, each with the error it was given: the first few of them.
 	Refused []string `json:"refused,omitempty"`
 }
 

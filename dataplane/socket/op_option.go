@@ -20,8 +20,15 @@ type setting struct {
 	value int32
 }
 
-// opGetsockopt answers with an option's value, cut to the room there is.
+// opGetsockopt answers with an option's value, cut to the room there is, and
+// remembers what there is no such thing of.
 func (t *Set) opGetsockopt(s *sock, r *shm.Request) syscall.Errno {
+	e := t.getOption(s, r)
+	s.refuse(r, e)
+	return e
+}
+
+func (t *Set) getOption(s *sock, r *shm.Request) syscall.Errno {
 	if int32(r.Optlen) < 0 {
 		return unix.EINVAL
 	}
@@ -60,19 +67,34 @@ func (t *Set) opGetsockopt(s *sock, r *shm.Request) syscall.Errno {
 }
 
 // maxRefused is how many refused options are remembered of a socket.
-const maxRefused = 4
+const maxRefused = 8
 
 // opSetsockopt changes an option, and remembers what was refused.
 func (t *Set) opSetsockopt(s *sock, r *shm.Request) syscall.Errno {
 	e := t.setOption(s, r)
-	switch e {
-	case unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EPERM, unix.ENOENT, unix.ENODEV:
-		what := optionName(r.Level, r.Option) + " " + unix.ErrnoName(e)
-		if !slices.Contains(s.refused, what) && len(s.refused) < maxRefused {
-			s.refused = append(s.refused, what)
-		}
-	}
+	s.refuse(r, e)
 	return e
+}
+
+// refuse remembers an option that was refused because there is no such thing
+// here: the first few of a socket.
+func (s *sock) refuse(r *shm.Request, e syscall.Errno) {
+	name, ok := refusalNames[e]
+	if !ok || len(s.refused) == maxRefused {
+		return
+	}
+	if what := optionName(r.Level, r.Option) + " " + name; !slices.Contains(s.refused, what) {
+		s.refused = append(s.refused, what)
+	}
+}
+
+// refusalNames are the errors that say that there is no such thing.
+var refusalNames = map[syscall.Errno]string{
+	unix.ENOPROTOOPT: "ENOPROTOOPT",
+	unix.EOPNOTSUPP:  "EOPNOTSUPP",
+	unix.EPERM:       "EPERM",
+	unix.ENOENT:      "ENOENT",
+	unix.ENODEV:      "ENODEV",
 }
 
 // setOption changes an option.
@@ -207,6 +229,8 @@ var refusedNames = map[[2]int32]string{
 	{tcp, unix.TCP_SAVE_SYN}:             "TCP_SAVE_SYN",
 	{tcp, unix.TCP_TX_DELAY}:             "TCP_TX_DELAY",
 	{ip6, unix.IPV6_V6ONLY}:              "IPV6_V6ONLY",
+	{ip4, soOriginalDst}:                 "SO_ORIGINAL_DST",
+	{ip6, soOriginalDst}:                 "SO_ORIGINAL_DST",
 }
 
 func optionName(level, name int32) string {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"syscall"
 	"testing"
+	"time"
 
 	"netcon/shm"
 
@@ -243,4 +244,57 @@ func TestTCPInfo(t *testing.T) {
 	if states["LISTEN"] != 1 || states["ESTAB"] != 2 {
 		t.Errorf("%v", states)
 	}
+}
+
+// TestRefused: what a container does not have is refused as a kernel without it
+// does, so that programs fall back, and the socket's entry says what it was.
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	_, c, s := w.connection("10.0.0.1:80")
+	one := []byte{1, 0, 0, 0}
+	for _, x := range []struct {
+		level, name int32
+		value       []byte // nil: asked for
+		want        syscall.Errno
+		shown       string
+	}{
+		{ip4, soOriginalDst, nil, unix.ENOENT, "SO_ORIGINAL_DST ENOENT"},
+		{tcp, unix.TCP_ULP, []byte("tls"), unix.ENOENT, "TCP_ULP ENOENT"},
+		{sol, unix.SO_ZEROCOPY, one, unix.EOPNOTSUPP, "SO_ZEROCOPY EOPNOTSUPP"},
+		{tcp, unix.TCP_FASTOPEN_CONNECT, one, unix.EOPNOTSUPP, "TCP_FASTOPEN_CONNECT EOPNOTSUPP"},
+		{tcp, unix.TCP_REPAIR, one, unix.EPERM, "TCP_REPAIR EPERM"},
+		{tcp, unix.TCP_ZEROCOPY_RECEIVE, nil, unix.ENOPROTOOPT, "TCP_ZEROCOPY_RECEIVE ENOPROTOOPT"},
+		{tcp, unix.TCP_MD5SIG, make([]byte, 216), unix.ENOPROTOOPT, "TCP_MD5SIG ENOPROTOOPT"},
+		{sol, unix.SO_ATTACH_FILTER, make([]byte, 16), unix.ENOPROTOOPT, "SO_ATTACH_FILTER ENOPROTOOPT"},
+	} {
+		for range 2 { // told once
+			var e syscall.Errno
+			if x.value == nil {
+				_, e = c.get(x.level, x.name, 64)
+			} else {
+				e = c.setBytes(x.level, x.name, x.value)
+			}
+			if e != x.want {
+				t.Errorf("%s: %v", x.shown, e)
+			}
+		}
+		var list []string
+		w.do(func() { list = w.set.info(w.set.byCookie[c.cookie], time.Now()).Refused })
+		if len(list) == 0 || list[len(list)-1] != x.shown {
+			t.Errorf("shown as %q, want %q last", list, x.shown)
+		}
+	}
+	// Bounded, whatever is tried; and what only has a bad value is not refused.
+	for name := range int32(300) {
+		c.setBytes(tcp, name+1000, one)
+	}
+	s.setBytes(tcp, unix.TCP_KEEPCNT, []byte{255, 255, 0, 0})
+	w.do(func() {
+		if n := len(w.set.byCookie[c.cookie].refused); n != maxRefused {
+			t.Errorf("%d options remembered", n)
+		}
+		if list := w.set.byCookie[s.cookie].refused; len(list) != 0 {
+			t.Errorf("refused %q", list)
+		}
+	})
 }
