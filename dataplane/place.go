@@ -11,6 +11,7 @@ import (
 
 	"netcon/dataplane/config"
 	"netcon/dataplane/fib"
+	"netcon/dataplane/launch"
 	"netcon/dataplane/netstack"
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
@@ -152,8 +153,14 @@ func (d *Dataplane) admit(p socket.Peer) (socket.Admission, syscall.Errno) {
 	if c.Missing == config.MissingKernel {
 		a.Missing = shm.MissingKernel
 	}
+	// While the peer waits for the answer it holds its end, and what it says of
+	// another's sockets does not count.
+	inode := p.Inode
+	if !launch.Holds(p.PID, inode) {
+		inode = 0
+	}
 	a.Adopt = func(fd int) {
-		if !c.shard.Worker().Do(func() { c.shard.Set().Adopt(fd, p.PID, p.UID) }) {
+		if !c.shard.Worker().Do(func() { c.shard.Set().Adopt(fd, p.PID, p.UID, inode) }) {
 			_ = unix.Close(fd)
 		}
 	}

@@ -18,8 +18,16 @@ func (d *Dataplane) Status() Status {
 	// All of /proc is read for the programs, which no reload has to wait for.
 	d.mu.Lock()
 	dir := d.cfg.Daemon.RuntimeDir
+	attached := map[uint32]string{}
+	for _, c := range d.containers {
+		c.shard.Worker().Do(func() {
+			for _, inode := range c.shard.Set().Attached() {
+				attached[inode] = c.Name
+			}
+		})
+	}
 	d.mu.Unlock()
-	running := launch.Processes(AttachPath(dir))
+	running := launch.Processes(AttachPath(dir), attached)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Status{

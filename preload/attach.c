@@ -61,8 +61,11 @@ static int handshake(int fd, const struct nc_config *config)
 	struct nc_reply reply;
 	struct nc_time limit = { .sec = HANDSHAKE_SECONDS };
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct stat status;
 	long n;
 
+	if (nc_sys2(__NR_fstat, fd, &status) == 0)
+		hello.inode = (uint32_t)status.st_ino;
 	for (size_t i = 0; i < sizeof to.sun_path; i++)
 		to.sun_path[i] = config->path[i];
 	for (size_t i = 0; i < sizeof hello.container; i++)

@@ -8,6 +8,7 @@
 #define NETCON_PRELOAD_KERNEL_H
 
 #include <asm/socket.h>
+#include <asm/stat.h>
 #include <linux/errno.h>
 #include <linux/types.h>
 #include <stddef.h>

@@ -141,7 +141,8 @@ struct nc_addr {
 
 struct nc_attach {
 	__u32 magic;
-	__u32 pad;
+	__u32 inode;		/* of the attach socket where the sender holds it: who
+				 * has it open is in the container. 0: not told */
 	char container[NC_NAME_MAX];	/* NUL-terminated; empty: the default one */
 };
 

@@ -59,7 +59,7 @@ type (
 	}
 	Attach struct {
 		Magic     uint32
-		Pad       uint32
+		Inode     uint32
 		Container [64]int8
 	}
 	Request struct {

@@ -117,7 +117,11 @@ func (a *Attachment) handshake(timeout time.Duration) error {
 	case err != nil:
 		return fmt.Errorf("attach at %s: %w", a.Socket, err)
 	}
-	hello := shm.Attach{Magic: shm.Magic}
+	var status unix.Stat_t
+	if err := unix.Fstat(a.FD, &status); err != nil {
+		return fmt.Errorf("attach at %s: %w", a.Socket, err)
+	}
+	hello := shm.Attach{Magic: shm.Magic, Inode: uint32(status.Ino)}
 	for i := range len(a.Container) {
 		hello.Container[i] = int8(a.Container[i])
 	}

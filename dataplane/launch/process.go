@@ -5,6 +5,7 @@ package launch
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 )
 
 // Running is a program that was started in a container: it, or what started it,
-// was given the variables of the shim.
+// was given the variables of the shim, or holds an attach socket.
 type Running struct {
 	PID       int32
 	UID       uint32
@@ -25,8 +26,10 @@ type Running struct {
 
 // Processes lists the running programs that were started with the attach socket
 // at path, as far as this process may look at them: an ordinary user's daemon
-// sees that user's.
-func Processes(path string) []Running {
+// sees that user's. attached has the container of each attach socket, by the
+// inode of its end there: programs that write a title over their environment
+// (nginx, sshd, postgres) are known by that alone.
+func Processes(path string, attached map[uint32]string) []Running {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -34,10 +37,10 @@ func Processes(path string) []Running {
 	var list []Running
 	for _, e := range entries {
 		pid, err := strconv.ParseInt(e.Name(), 10, 32)
-		if err != nil {
+		if err != nil || int(pid) == os.Getpid() {
 			continue
 		}
-		if r, ok := look(filepath.Join("/proc", e.Name()), path); ok {
+		if r, ok := look(filepath.Join("/proc", e.Name()), path, attached); ok {
 			r.PID = int32(pid)
 			list = append(list, r)
 		}
@@ -46,7 +49,7 @@ func Processes(path string) []Running {
 }
 
 // look looks at one process. What ends meanwhile is none.
-func look(dir, path string) (r Running, ok bool) {
+func look(dir, path string, attached map[uint32]string) (r Running, ok bool) {
 	env, err := os.ReadFile(filepath.Join(dir, "environ"))
 	if err != nil {
 		return r, false
@@ -63,6 +66,14 @@ func look(dir, path string) (r Running, ok bool) {
 			preload = strings.Contains(value, shimName)
 		case SupervisorVariable:
 			supervised = true
+		}
+	}
+	if !ok {
+		r.Container = ""
+		for inode := range sockets(dir) {
+			if r.Container, ok = attached[inode]; ok {
+				break
+			}
 		}
 	}
 	if !ok {
@@ -83,6 +94,42 @@ func look(dir, path string) (r Running, ok bool) {
 		r.Why = why(filepath.Join(dir, "exe"), preload)
 	}
 	return r, true
+}
+
+// maxLooked bounds how many descriptors of a process are looked at.
+const maxLooked = 4096
+
+// sockets yields the inodes of the sockets that a process has open.
+func sockets(dir string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		f, err := os.Open(filepath.Join(dir, "fd"))
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		names, _ := f.Readdirnames(maxLooked)
+		for _, name := range names {
+			target, _ := os.Readlink(filepath.Join(dir, "fd", name))
+			number, is := strings.CutPrefix(target, "socket:[")
+			if !is {
+				continue
+			}
+			inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32)
+			if err == nil && !yield(uint32(inode)) {
+				return
+			}
+		}
+	}
+}
+
+// Holds reports whether a process has the socket with an inode open.
+func Holds(pid int32, inode uint32) bool {
+	for i := range sockets(filepath.Join("/proc", strconv.Itoa(int(pid)))) {
+		if i == inode {
+			return true
+		}
+	}
+	return false
 }
 
 // why says why nobody answers the socket calls of a process.

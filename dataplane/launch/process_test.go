@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"netcon/internal/testenv"
 )
 
@@ -50,7 +52,7 @@ func TestProcesses(t *testing.T) {
 	var got map[int32]Running
 	settled := func() bool {
 		got = map[int32]Running{}
-		for _, r := range Processes(socket) {
+		for _, r := range Processes(socket, nil) {
 			got[r.PID] = r
 		}
 		for pid, why := range want {
@@ -72,7 +74,38 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("process %d: %q, want %q", pid, r.Why, want[pid])
 		}
 	}
-	if list := Processes(socket + "x"); len(list) != 0 {
+	if list := Processes(socket+"x", nil); len(list) != 0 {
 		t.Errorf("another daemon's: %+v", list)
+	}
+}
+
+// TestProcessesAttached: a program that wrote over its environment is known by
+// the attach socket it holds.
+func TestProcessesAttached(t *testing.T) {
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(p[1]), "attach")
+	defer f.Close()
+	defer unix.Close(p[0])
+	var status unix.Stat_t
+	if err := unix.Fstat(p[1], &status); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sleep", "100")
+	cmd.Env, cmd.ExtraFiles = []string{}, []*os.File{f}
+	pid := int32(testenv.StartCmd(t, cmd).Pid())
+	attached := map[uint32]string{uint32(status.Ino): "web", uint32(status.Ino) + 1000000: "db"}
+	testenv.WaitFor(t, 10*time.Second, func() bool {
+		list := Processes("/nowhere", attached)
+		return len(list) == 1 && list[0].PID == pid && list[0].Container == "web" && list[0].Command == "sleep" &&
+			strings.Contains(list[0].Why, "without LD_PRELOAD")
+	}, "the program to be listed")
+	if list := Processes("/nowhere", nil); len(list) != 0 {
+		t.Errorf("without the inode: %+v", list)
+	}
+	if !Holds(pid, uint32(status.Ino)) || Holds(pid, uint32(status.Ino)+1000000) || Holds(1<<30, uint32(status.Ino)) {
+		t.Error("who holds the socket is not told")
 	}
 }

@@ -29,6 +29,9 @@ type Peer struct {
 	PID       int32
 	UID, GID  uint32
 	Container string // as asked for; empty: the default one
+	// Inode is that of the socket at the peer's end, as the peer says; 0 if it
+	// does not.
+	Inode uint32
 }
 
 // Admission is the answer to a Peer that may attach.
@@ -140,7 +143,7 @@ func (a *Attach) handshake(c *net.UnixConn, admit func(Peer) (Admission, syscall
 	cred, err := peerCred(raw)
 	if err == nil {
 		p.PID, p.UID, p.GID = cred.Pid, cred.Uid, cred.Gid
-		p.Container, err = a.readHello(c)
+		p.Container, p.Inode, err = a.readHello(c)
 	}
 	if err != nil {
 		a.stat.DropShared(stat.DropControlGarbage)
@@ -174,27 +177,28 @@ func (a *Attach) handshake(c *net.UnixConn, admit func(Peer) (Admission, syscall
 	adm.Adopt(fd)
 }
 
-// readHello reads one shm.Attach and returns the container's name.
-func (a *Attach) readHello(c *net.UnixConn) (string, error) {
+// readHello reads one shm.Attach and returns the container's name and the inode
+// of the peer's end.
+func (a *Attach) readHello(c *net.UnixConn) (name string, inode uint32, err error) {
 	var hello shm.Attach
 	oob := make([]byte, controlRoom)
 	n, oobn, flags, _, err := c.ReadMsgUnix(shm.AttachBytes(&hello), oob)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if oobn > 0 {
 		// Closing somebody's file may sleep: not while a slot is held.
 		go closeRights(oob[:oobn])
 	}
 	if n != shm.SizeofAttach || flags&unix.MSG_TRUNC != 0 || oobn > 0 || hello.Magic != shm.Magic {
-		return "", unix.EINVAL
+		return "", 0, unix.EINVAL
 	}
 	b := shm.AttachBytes(&hello)[shm.SizeofAttach-shm.NameMax:]
-	name, _, terminated := bytes.Cut(b, []byte{0})
+	text, _, terminated := bytes.Cut(b, []byte{0})
 	if !terminated {
-		return "", unix.EINVAL
+		return "", 0, unix.EINVAL
 	}
-	return string(name), nil
+	return string(text), hello.Inode, nil
 }
 
 func (a *Attach) reply(c *net.UnixConn, r shm.Reply) error {

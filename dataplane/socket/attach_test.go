@@ -62,7 +62,7 @@ func TestAttach(t *testing.T) {
 			switch p.Container {
 			case "web":
 				return Admission{Container: "web", Missing: shm.MissingKernel, Adopt: func(fd int) {
-					w.do(func() { w.set.Adopt(fd, p.PID, p.UID) })
+					w.do(func() { w.set.Adopt(fd, p.PID, p.UID, p.Inode) })
 				}}, 0
 			case "foreign":
 				return Admission{}, unix.EPERM

@@ -25,6 +25,7 @@ type attached struct {
 	fd      int32
 	pid     int32
 	uid     uint32
+	inode   uint32 // of the peer's end, 0: not known
 	queued  bool
 	waiting bool // for the janitor, until resume
 }

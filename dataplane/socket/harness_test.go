@@ -89,7 +89,7 @@ func (w *world) newAttach() int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.set.Adopt(p[1], 77, 1000)
+	w.set.Adopt(p[1], 77, 1000, 0)
 	return p[0]
 }
 

@@ -121,10 +121,11 @@ func New(cfg Config) *Set {
 }
 
 // Adopt takes over the attach socket of a process tree, its handshake done. fd
-// is the Set's from here on. One that cannot be taken is closed and counted as
-// refused: its processes see what they see when the daemon is gone.
-func (t *Set) Adopt(fd int, pid int32, uid uint32) {
-	a := &attached{set: t, fd: int32(fd), pid: pid, uid: uid}
+// is the Set's from here on. inode is that of the peer's end, 0 if it is not
+// known. One that cannot be taken is closed and counted as refused: its
+// processes see what they see when the daemon is gone.
+func (t *Set) Adopt(fd int, pid int32, uid, inode uint32) {
+	a := &attached{set: t, fd: int32(fd), pid: pid, uid: uid, inode: inode}
 	// SCM_CREDENTIALS tells an empty record from the end of the socket, and
 	// which process of the tree asks.
 	if t.closed || len(t.attached) >= t.cfg.MaxAttached ||
@@ -135,6 +136,18 @@ func (t *Set) Adopt(fd int, pid int32, uid uint32) {
 	}
 	t.attached[a] = struct{}{}
 	a.ready() // requests may lie in it already
+}
+
+// Attached returns the inodes of the attach sockets at their processes' end: a
+// process that has one open belongs to the container.
+func (t *Set) Attached() []uint32 {
+	var inodes []uint32
+	for a := range t.attached {
+		if a.inode != 0 {
+			inodes = append(inodes, a.inode)
+		}
+	}
+	return inodes
 }
 
 // Len returns how many virtual sockets there are.

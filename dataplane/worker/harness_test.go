@@ -453,7 +453,7 @@ type app struct {
 // the caller turns the workers.
 func attachTo(t testing.TB, m *member) *app {
 	p := socketpair(t, unix.SOCK_SEQPACKET)
-	m.Set().Adopt(p[1], 1, 0)
+	m.Set().Adopt(p[1], 1, 0, 0)
 	return &app{t: t, attach: p[0], cookie: uint64(p[0]) << 32}
 }
 

@@ -229,6 +229,29 @@ func (h *host) listens(t testing.TB, port int) {
 	}, "somebody to listen on port %d", port)
 }
 
+// shows fails the test unless netcon status names so many processes of a
+// program, with the preload library in each. On the kernel there is nothing to
+// show.
+func (h *host) shows(t testing.TB, command string, want int) {
+	t.Helper()
+	if h.client == nil {
+		return
+	}
+	s, err := h.client.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for _, p := range s.Processes {
+		if p.Command == command && p.Mechanism == "preload" && p.Container == "app" {
+			got++
+		}
+	}
+	if got != want {
+		t.Errorf("status shows %d processes of %s, want %d: %+v", got, command, want, s.Processes)
+	}
+}
+
 // noise makes a file that does not compress, and returns its path and SHA-256.
 func noise(t testing.TB, dir, name string, size int) (path, sum string) {
 	t.Helper()

@@ -30,6 +30,7 @@ func init() {
 		run: func(t *testing.T, e *env) {
 			n := startNginx(t, e.a, "daemon on; worker_processes 4;", "", serveRoot)
 			n.wrk(t, e.b, 64, 3*time.Second)
+			e.a.shows(t, "nginx", 5)
 			n.quit(t)
 		},
 	})
