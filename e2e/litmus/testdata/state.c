@@ -144,6 +144,20 @@ LITMUS(errno_socket)
 	say("family 99: %s", R(socket(99, SOCK_STREAM, 0)));
 	say("protocol 999: %s", R(socket(AF_INET, SOCK_STREAM, 999)));
 	say("socketpair: %s", R(socketpair(AF_INET, SOCK_STREAM, 0, (int[2]){ 0 })));
+	/* What is not TCP is the kernel's to grant or to refuse, with its error. */
+	for (int type = 0; type < 12; type++) {
+		static const int protocols[] = { 0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_UDPLITE, IPPROTO_RAW };
+		char line[256];
+		size_t n = 0;
+
+		for (size_t i = 0; i < 2 * sizeof protocols / sizeof *protocols; i++) {
+			int fd = socket(i % 2 ? AF_INET6 : AF_INET, type, protocols[i / 2]);
+
+			n += (size_t)snprintf(line + n, sizeof line - n, " %s", fd < 0 ? error_name(errno) : "ok");
+			close(fd);
+		}
+		say("type %d:%s", type, line);
+	}
 }
 
 LITMUS(addrinuse)
