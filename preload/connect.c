@@ -12,7 +12,7 @@
  * again to learn the outcome. So filler is only sent on a socket whose mark
  * says that nothing was tried, or after the daemon was asked with NC_F_PROBE:
  *
- *	FRESH			fill, NC_CONNECT
+ *	FRESH, TIMED		fill, NC_CONNECT
  *	else, probe says 0	fill, NC_CONNECT (the last attempt failed)
  *	EALREADY, blocking	NC_CONNECT with NC_F_WAIT and no filler joins the
  *				attempt that runs, as the kernel does
@@ -135,15 +135,15 @@ static int virtual_connect(int fd, enum nc_mark mark, const struct sockaddr *add
 			nc_drop_connections(fd);
 		else
 			nc_drain(fd);
-		return nc_mark_set(fd, NC_MARK_FRESH);
+		return nc_mark_move(fd, mark, NC_MARK_TIMED);
 	}
 	if (mark == NC_MARK_LISTEN)
 		return -EISCONN;
 	if (mark == NC_MARK_SHUT)
 		nc_drop_connections(fd);
 	blocking = !(nc_sys2(__NR_fcntl, fd, F_GETFL) & O_NONBLOCK);
-	if (mark == NC_MARK_FRESH || mark == NC_MARK_SHUT)
-		err = nc_mark_set(fd, NC_MARK_USED);
+	if (mark == NC_MARK_FRESH || mark == NC_MARK_TIMED || mark == NC_MARK_SHUT)
+		err = nc_mark_move(fd, mark, NC_MARK_USED);
 	else
 		err = probe(&rq, &rp);
 	if (err == -ECONNABORTED && rp.value) {

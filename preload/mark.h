@@ -12,7 +12,8 @@
  * Unmarked descriptors (the kernel's sockets, somebody's AF_UNIX sockets, files,
  * closed numbers) get the native call, and with it the native error.
  *
- * The values are enum nc_mark.
+ * The values are enum nc_mark. A FRESH one has SO_RCVTIMEO set to a tick, so that
+ * a read that may wait says EAGAIN, and receive.c ENOTCONN.
  */
 #ifndef NETCON_PRELOAD_MARK_H
 #define NETCON_PRELOAD_MARK_H
@@ -36,6 +37,22 @@ static inline int nc_mark_set(int fd, enum nc_mark mark)
 	uint32_t value = mark;
 
 	return (int)nc_sys5(__NR_setsockopt, fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, sizeof value);
+}
+
+/* SO_RCVTIMEO; 0: none. */
+static inline void nc_read_limit(int fd, long usec)
+{
+	struct nc_time limit = { 0, usec };
+
+	(void)nc_sys5(__NR_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
+/* From mark to next, and without what FRESH brought along. */
+static inline int nc_mark_move(int fd, enum nc_mark mark, enum nc_mark next)
+{
+	if (mark == NC_MARK_FRESH)
+		nc_read_limit(fd, 0);
+	return nc_mark_set(fd, next);
 }
 
 /* accept.c */

@@ -15,6 +15,11 @@ NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, sockl
 #define TIMEO_NEW_RECEIVE 66
 #define TIMEO_NEW_SEND 67
 
+static int is_read_limit(int level, int option)
+{
+	return level == SOL_SOCKET && (option == TIMEO_OLD_RECEIVE || option == TIMEO_NEW_RECEIVE);
+}
+
 static int is_native(int level, int option)
 {
 	if (level != SOL_SOCKET)
@@ -98,6 +103,29 @@ static int virtual_setsockopt(int fd, int level, int option, const void *value, 
 	return err;
 }
 
+/*
+ * The limit for reads of a socket that never tried to connect is ours until the
+ * application sets one.
+ */
+static int native_setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+	int err = (int)nc_sys5(__NR_setsockopt, fd, level, option, value, len);
+
+	if (!err && is_read_limit(level, option) && nc_config() && nc_mark_get(fd) == NC_MARK_FRESH)
+		err = nc_mark_set(fd, NC_MARK_TIMED);
+	return err;
+}
+
+static int native_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+	int err = (int)nc_sys5(__NR_getsockopt, fd, level, option, value, len);
+
+	if (!err && is_read_limit(level, option) && nc_config() && nc_mark_get(fd) == NC_MARK_FRESH)
+		for (socklen_t i = 0; i < *len; i++)
+			((unsigned char *)value)[i] = 0;
+	return err;
+}
+
 int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 {
 	int err;
@@ -109,12 +137,12 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 	if (err != NC_GONE || level != SOL_SOCKET || option != SO_ERROR)
 		return nc_return(err);
 native:
-	return nc_return(nc_sys5(__NR_getsockopt, fd, level, option, value, len));
+	return nc_return(native_getsockopt(fd, level, option, value, len));
 }
 
 int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 {
 	if (!nc_config() || is_native(level, option) || !nc_mark_get(fd))
-		return nc_return(nc_sys5(__NR_setsockopt, fd, level, option, value, len));
+		return nc_return(native_setsockopt(fd, level, option, value, len));
 	return nc_return(virtual_setsockopt(fd, level, option, value, len));
 }

@@ -11,6 +11,10 @@
  * about as well: the error may have another number (a connect that failed), and
  * the daemon has to know that it was told.
  *
+ * A socket without a connection. A pair is connected, and has nothing to read:
+ * EAGAIN of a socket that never tried to connect is ENOTCONN in TCP. A call that
+ * waits gets EAGAIN too, because such a socket has a limit of a tick for reads.
+ *
  * Flags a pair does not know: MSG_TRUNC takes bytes without copying them,
  * MSG_ERRQUEUE reads a queue that is always empty. MSG_OOB of a listener.
  */
@@ -38,12 +42,19 @@ static int hung_up(int fd)
 	return nc_sys5(__NR_ppoll, &p, 1, &zero, 0, 0) > 0 && (p.revents & POLLHUP);
 }
 
+static int unconnected(enum nc_mark mark)
+{
+	return mark == NC_MARK_FRESH || mark == NC_MARK_TIMED || mark == NC_MARK_LISTEN || mark == NC_MARK_SHUT;
+}
+
 /* The result (-errno) of a call that read 0 bytes of room, or failed. */
 long nc_received(int fd, long result, size_t room)
 {
 	struct nc_request rq;
 	struct nc_reply rp;
 
+	if (result == -EAGAIN)
+		return nc_config() && unconnected(nc_mark_get(fd)) ? -ENOTCONN : result;
 	if ((result != 0 && result != -ECONNRESET) || (result == 0 && room == 0) || !nc_config())
 		return result;
 	if (!nc_mark_get(fd) || (result == 0 && !hung_up(fd)))

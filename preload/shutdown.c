@@ -44,7 +44,7 @@ int listen(int fd, int backlog)
 	rq.value = backlog;
 	err = nc_ask(fd, &rq, &rp);
 	if (!err && mark != NC_MARK_LISTEN)
-		err = nc_mark_set(fd, NC_MARK_LISTEN);
+		err = nc_mark_move(fd, mark, NC_MARK_LISTEN);
 	return nc_return(err);
 }
 

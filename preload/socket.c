@@ -43,6 +43,7 @@ static int virtual_socket(int family, int type)
 		return -EMFILE;
 	}
 	err = nc_mark_set(pair[0], NC_MARK_FRESH);
+	nc_read_limit(pair[0], 1);
 	if (!err) {
 		nc_request_init(&rq, NC_SOCKET, nc_cookie(pair[0]));
 		rq.family = (__u16)family;

@@ -90,6 +90,7 @@ enum nc_op {
 enum nc_mark {
 	NC_MARK_NONE = 0,
 	NC_MARK_FRESH = 0x6e634d01,	/* from socket(); no connect was tried */
+	NC_MARK_TIMED,			/* the same, SO_RCVTIMEO is the application's */
 	NC_MARK_USED,			/* a connect was tried, or it came from accept() */
 	NC_MARK_LISTEN,			/* the pair carries struct nc_accept */
 	NC_MARK_SHUT			/* was a listener, and may be one again */

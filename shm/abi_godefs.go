@@ -45,6 +45,7 @@ const (
 	ProbeAnswer = C.NC_PROBE_ANSWER
 
 	MarkFresh  = C.NC_MARK_FRESH
+	MarkTimed  = C.NC_MARK_TIMED
 	MarkUsed   = C.NC_MARK_USED
 	MarkListen = C.NC_MARK_LISTEN
 	MarkShut   = C.NC_MARK_SHUT

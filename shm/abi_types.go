@@ -37,9 +37,10 @@ const (
 	ProbeAnswer = 0x6e43
 
 	MarkFresh  = 0x6e634d01
-	MarkUsed   = 0x6e634d02
-	MarkListen = 0x6e634d03
-	MarkShut   = 0x6e634d04
+	MarkTimed  = 0x6e634d02
+	MarkUsed   = 0x6e634d03
+	MarkListen = 0x6e634d04
+	MarkShut   = 0x6e634d05
 
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48

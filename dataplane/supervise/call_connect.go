@@ -66,8 +66,8 @@ func (v *virtual) connect() error {
 	case shm.MarkShut:
 		v.drain()
 		fallthrough
-	case shm.MarkFresh:
-		e = setMark(v.fd, shm.MarkUsed)
+	case shm.MarkFresh, shm.MarkTimed:
+		e = v.move(shm.MarkUsed)
 	default:
 		e = v.probe(r)
 	}
@@ -102,7 +102,7 @@ func (v *virtual) disconnect(r *shm.Request) syscall.Errno {
 		return e
 	}
 	v.drain()
-	return setMark(v.fd, shm.MarkFresh)
+	return v.move(shm.MarkTimed)
 }
 
 // connectWaiting starts an attempt, or joins the one that runs.

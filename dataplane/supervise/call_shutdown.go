@@ -19,7 +19,7 @@ func (v *virtual) listen() syscall.Errno {
 	r.Value = int32(v.intArg(1))
 	_, e := v.ask(r)
 	if e == 0 && v.mark != shm.MarkListen {
-		e = setMark(v.fd, shm.MarkListen)
+		e = v.move(shm.MarkListen)
 	}
 	return e
 }

@@ -30,7 +30,8 @@ func (s *supervisor) socket(t *target) {
 	}
 	r := newRequest(shm.OpSocket, 0)
 	r.Family = uint16(t.intArg(0))
-	fd, e := s.open(t, r, &r.Cookie, shm.MarkFresh, kind&unix.SOCK_NONBLOCK)
+	// Its limits are the program's own: no option of that kind comes here.
+	fd, e := s.open(t, r, &r.Cookie, shm.MarkTimed, kind&unix.SOCK_NONBLOCK)
 	switch {
 	case e == eGone && s.toKernel:
 		t.pass()

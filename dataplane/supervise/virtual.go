@@ -32,6 +32,15 @@ func markOf(fd int) uint32 {
 	return uint32(m)
 }
 
+// move sets another mark, and takes away the limit for reads that the preload
+// library gives to fresh sockets (preload/mark.h).
+func (v *virtual) move(mark uint32) syscall.Errno {
+	if v.mark == shm.MarkFresh {
+		_ = unix.SetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{})
+	}
+	return setMark(v.fd, mark)
+}
+
 func setMark(fd int, mark uint32) syscall.Errno {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, soMaxPacingRate, int(mark)); err != nil {
 		return errno(err)

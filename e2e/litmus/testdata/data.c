@@ -255,6 +255,26 @@ LITMUS(oob)
 	say("nothing else is lost: %s", R(recv(s, b, 2, MSG_WAITALL)));
 }
 
+/* Urgent data of a receiver that wants it in its place. */
+LITMUS(oob_inline)
+{
+	char b[16] = "";
+	int c, s;
+
+	connected(&c, &s);
+	NEED(setsockopt(s, SOL_SOCKET, SO_OOBINLINE, &(int){ 1 }, sizeof(int)) == 0);
+	say("send: %s", R(send(c, "abc", 3, MSG_OOB)));
+	await(s, POLLIN);
+	while (strlen(b) < 3)
+		NEED(recv(s, b + strlen(b), 1, 0) == 1);
+	say("received: %s", b);
+	say("send one: %s", R(send(c, "d", 1, MSG_OOB)));
+	say("send after: %s", R(send(c, "e", 1, 0)));
+	while (strlen(b) < 5)
+		NEED(recv(s, b + strlen(b), 1, 0) == 1);
+	say("received: %s", b);
+}
+
 LITMUS(timeouts)
 {
 	struct timeval t = { 0, 60000 }, got = { 0 };

@@ -371,6 +371,34 @@ LITMUS(io_unconnected)
 	say("accept: %d", accept(l, NULL, NULL) >= 0);
 }
 
+LITMUS(read_unconnected)
+{
+	struct timeval limit = { 5, 0 };
+	socklen_t len = sizeof limit;
+	int fd = tcp(), c, s;
+	char b;
+
+	say("limit: %d", getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &len) == 0 && !limit.tv_sec && !limit.tv_usec);
+	say("recv that may wait: %s", R(recv(fd, &b, 1, 0)));
+	say("read that may wait: %s", R(read(fd, &b, 1)));
+	say("recv trunc: %s", R(recv(fd, &b, 1, MSG_TRUNC)));
+	limit.tv_sec = 1;
+	NEED(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+	say("limit set: %d", getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &len) == 0 && limit.tv_sec == 1);
+	nonblocking(fd, 1);
+	say("recv: %s", R(recv(fd, &b, 1, 0)));
+	connected(&c, &s);
+	say("limit of a connection: %d", getsockopt(c, SOL_SOCKET, SO_RCVTIMEO, &limit, &len) == 0 && !limit.tv_sec && !limit.tv_usec);
+	nonblocking(c, 1);
+	say("recv of a connection: %s", R(recv(c, &b, 1, 0)));
+	NEED(send(s, "x", 1, 0) == 1);
+	nonblocking(c, 0);
+	say("recv that waits: %s", R(recv(c, &b, 1, 0)));
+	nonblocking(fd, 0);
+	NEED(dial(fd, "127.0.0.1", port_of(listener("127.0.0.1"))) == 0);
+	say("limit kept: %d", getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &len) == 0 && limit.tv_sec == 1);
+}
+
 LITMUS(select_sets)
 {
 	struct timeval t = { 2, 0 }, zero = { 0, 0 };
