@@ -287,6 +287,9 @@ func (s *sock) Ready(events uint32) {
 	if events&unix.EPOLLIN != 0 {
 		s.flags |= fCanRead
 	}
+	if events&unix.EPOLLPRI != 0 {
+		s.flags |= fCanRead | fUrgent
+	}
 	if events&unix.EPOLLOUT != 0 {
 		s.flags |= fCanWrite
 	}

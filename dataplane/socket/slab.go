@@ -46,6 +46,7 @@ const (
 	fRebind                      // the handle is not bound to asked yet
 	fHold                        // filler is being written: read nothing (NC_F_HOLD)
 	fSupervised                  // made by a supervisor (NC_F_SUPERVISED)
+	fUrgent                      // EPOLLPRI: a read ends before and after urgent data, read on until EAGAIN
 )
 
 // sock is one virtual socket. The engine holds pointers into pair: a sock never

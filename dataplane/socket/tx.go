@@ -63,7 +63,7 @@ func (t *Set) fromApp(s *sock) (more bool) {
 		switch {
 		case e == unix.EINTR:
 		case e == unix.EAGAIN:
-			s.flags &^= fCanRead
+			s.flags &^= fCanRead | fUrgent
 		case e != 0: // ECONNRESET: closed with bytes it had not read
 			if fresh > 0 {
 				t.engine.TxReady(s.handle)
@@ -85,7 +85,7 @@ func (t *Set) fromApp(s *sock) (more bool) {
 			if s.skip > 0 {
 				s.skipAt -= n
 			}
-			if n < asked && !s.has(fRdHup) {
+			if n < asked && !s.has(fRdHup|fUrgent) {
 				s.flags &^= fCanRead // what comes now is a new edge
 			}
 		}

@@ -17,7 +17,7 @@ const (
 )
 
 // socketEvents is what a socket is watched for, edge-triggered.
-const socketEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+const socketEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 // watch is one watched socket. gen tells an event for this use of the slot from
 // one that was already fetched for an earlier use.
