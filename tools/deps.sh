@@ -5,8 +5,9 @@
 #
 #	tools/deps.sh PACKAGE...
 #
-# Nothing is touched when none is missing. Services that come with a package are
-# not started: while apt runs, policy-rc.d says no.
+# Nothing is touched when none is missing; another apt that runs is waited for.
+# Services that come with a package are not started: while apt runs, policy-rc.d
+# says no.
 set -eu
 
 if ! command -v dpkg-query >/dev/null; then
@@ -52,4 +53,4 @@ fi
 $root env DEBIAN_FRONTEND=noninteractive apt-get update -q
 # Words of $missing are package names.
 # shellcheck disable=SC2086
-$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 $missing
