@@ -40,8 +40,7 @@ func curlHTTP(t *testing.T, e *env) {
 
 func curlHTTP2(t *testing.T, e *env) {
 	dir := testenv.OpenDir(t)
-	testenv.Run(t, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=app",
-		"-addext", "subjectAltName=IP:"+a4, "-keyout", dir+"/key.pem", "-out", dir+"/cert.pem")
+	certificate(t, dir)
 	a := startApache(t, e.a, "event", `
 LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so
 LoadModule socache_shmcb_module /usr/lib/apache2/modules/mod_socache_shmcb.so

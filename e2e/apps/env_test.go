@@ -269,3 +269,11 @@ func sum(t testing.TB, path string) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:])
 }
+
+// certificate makes dir/key.pem and dir/cert.pem, which is for host a and signed
+// by itself.
+func certificate(t testing.TB, dir string) {
+	t.Helper()
+	testenv.Run(t, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=app",
+		"-addext", "subjectAltName=IP:"+a4+",IP:"+a6, "-keyout", dir+"/key.pem", "-out", dir+"/cert.pem")
+}

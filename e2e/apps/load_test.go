@@ -47,8 +47,7 @@ func h2load(t *testing.T, e *env) {
 	dir := testenv.OpenDir(t)
 	noise(t, dir, "4KiB", 4<<10)
 	noise(t, dir, "1MiB", 1<<20)
-	testenv.Run(t, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=app",
-		"-keyout", dir+"/key.pem", "-out", dir+"/cert.pem")
+	certificate(t, dir)
 	e.a.start(t, "nghttpd", "--no-tls", "-n", "2", "-d", dir, "80")
 	e.a.start(t, "nghttpd", "-n", "2", "-d", dir, "443", dir+"/key.pem", dir+"/cert.pem")
 	e.a.listens(t, 80)

@@ -242,8 +242,7 @@ func nginxUpgrade(t *testing.T, e *env) {
 func nginxTLS(t *testing.T, e *env) {
 	n := newNginx(t, e.a)
 	path, want := noise(t, n.dir, "8MiB", 8<<20)
-	testenv.Run(t, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=app",
-		"-addext", "subjectAltName=IP:"+a4, "-keyout", n.dir+"/key.pem", "-out", n.dir+"/cert.pem")
+	certificate(t, n.dir)
 	n.conf(t, fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log %[1]s/err; events { }
 http { access_log off; sendfile on; tcp_nopush on; client_body_temp_path %[1]s/tmp; proxy_temp_path %[1]s/tmp; fastcgi_temp_path %[1]s/tmp; uwsgi_temp_path %[1]s/tmp; scgi_temp_path %[1]s/tmp;
   server { listen 80; listen 443 ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_conf_command Options KTLS; root %[1]s; } }
