@@ -65,6 +65,8 @@
 #define AT_EMPTY_PATH 0x1000
 #define X_OK 1
 
+#define MFD_CLOEXEC 1
+
 #define RLIMIT_NOFILE 7
 
 struct iovec {

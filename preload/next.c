@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Found once, in the constructor: dlsym may take locks. It is in the C library
- * since glibc 2.34, and in musl; before, in libdl, which a program may not have
- * loaded. There the C library's own is asked.
+ * Found once, in the constructor, because dlsym may take locks; sooner if
+ * another library's constructor calls fopen. dlsym is in the C library since
+ * glibc 2.34, and in musl; before, in libdl, which a program may not have loaded.
+ * There the C library's own is asked.
  */
 #include "next.h"
 
@@ -53,6 +54,7 @@ void nc_find_next(void)
 	FIND(sendfile, "sendfile64");
 	if (!nc_next.sendfile)
 		FIND(sendfile, "sendfile");
+	FIND(fopen, "fopen");
 	FIND(posix_spawn, "posix_spawn");
 	FIND(posix_spawnp, "posix_spawnp");
 #undef FIND

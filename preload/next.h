@@ -31,6 +31,7 @@ struct nc_next {
 	int (*sendmmsg)(int fd, struct mmsghdr *msgs, unsigned n, int flags);
 	long (*splice)(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t n, unsigned flags);
 	long (*sendfile)(int out, int in, int64_t *offset, size_t n);
+	void *(*fopen)(const char *path, const char *mode);
 	nc_spawn *posix_spawn, *posix_spawnp;
 };
 extern struct nc_next nc_next;

@@ -16,6 +16,7 @@
  *	exec.c		programs that clean the environment of the next one
  *	supervised.c	programs that this library does not reach
  *	direct.c	syscall(2)
+ *	if_inet6.c	a file that says whether there is IPv6
  *
  * A virtual socket is one end of an AF_UNIX stream pair, so poll, epoll, dup,
  * fork and close are the kernel's and are not hooked. Nor are bytes: a read or
