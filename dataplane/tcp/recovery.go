@@ -22,6 +22,7 @@ type news struct {
 	lostAgain bool // a retransmission was lost
 	lost      bool // something was newly deemed lost
 	waits     bool // the reordering timer was set: something may be lost
+	cwndSet   bool // F-RTO chose cwnd
 	ece       bool
 }
 
@@ -63,7 +64,7 @@ func (e *Engine) recovered(i uint32, c *conn, w *work, n *news) {
 			e.prrAck(c, w, max(n.delivered, n.guess(c)), n.acked > 0 && !n.lost)
 		}
 	default:
-		if n.acked > 0 {
+		if n.acked > 0 && !n.cwndSet {
 			e.ccGrow(c, w, n.delivered, n.rttLast, e.limited(c, w, n))
 		}
 	}
@@ -157,6 +158,7 @@ func (e *Engine) inRecovery(i uint32, c *conn, w *work, n *news) {
 // inLoss handles an ACK after a retransmission timeout: slow start over what was
 // lost, and F-RTO (RFC 5682 section 3.1).
 func (e *Engine) inLoss(i uint32, c *conn, w *work, n *news) {
+	fresh := w.frto == frtoFresh
 	switch w.frto.ack(frtoAck{
 		advanced: n.acked > 0, complete: seqGEQ(c.una, w.recover),
 		original: n.original && (c.has(fSACK) || !n.resent), sacked: n.sacked, duplicate: n.duplicate,
@@ -166,7 +168,17 @@ func (e *Engine) inLoss(i uint32, c *conn, w *work, n *news) {
 		e.undo(c, w)
 		return
 	case frtoSendNew:
-		c.cwnd = max(c.cwnd, c.pipe(w)+2*uint32(c.mss))
+		// RFC 5682 section 3.1 (2b): two, whatever this ACK is worth.
+		c.cwnd = c.pipe(w) + 2*uint32(c.mss)
+		n.cwndSet = true
+	case frtoLoss:
+		if fresh {
+			// Step 3a: two round trips have passed since the timeout. The
+			// new segments may have been lost too: one more has to fit,
+			// or nothing leaves before the next timeout.
+			c.cwnd = 3 * uint32(c.mss)
+			n.cwndSet = true
+		}
 	}
 	if seqGEQ(c.una, w.recover) {
 		if !e.tryUndo(c, w, n) {
