@@ -34,6 +34,12 @@ type half struct {
 	scaled  bool
 	forged  bool // somebody else sent a SYN in its name
 	several bool // it has sent more than one SYN-ACK, from cookies: one of them counts
+
+	// An old SYN may reach an end that has closed while the other one is in
+	// TIME-WAIT, which answers with its last acknowledgment (RFC 9293 section
+	// 3.10.7.4).
+	before    uint32 // nxt of the connection before, which ended
+	hasBefore bool
 }
 
 func key(host int, src, dst uint16) uint64 {
@@ -148,7 +154,10 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 	}
 	if flags&wire.TCPSyn != 0 {
 		if again := me.started && seq != me.iss && flags&wire.TCPAck != 0 && s.Ack() == me.ack; !me.started || seq != me.iss {
-			*me = half{started: true, iss: seq, nxt: seq, forged: me.forged, several: again}
+			*me = half{
+				started: true, iss: seq, nxt: seq, forged: me.forged, several: again,
+				before: me.nxt, hasBefore: me.finSent,
+			}
 		}
 		if o.mss != 0 {
 			me.mss = o.mss
@@ -218,7 +227,8 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 		peer.several = false
 		peer.iss, peer.nxt = ack-1, ack
 	}
-	if peer.started && !peer.forged && !me.forged && after(ack, peer.nxt) {
+	old := peer.hasBefore && me.finSent && ack == peer.before
+	if peer.started && !peer.forged && !me.forged && after(ack, peer.nxt) && !old {
 		return fmt.Errorf("acknowledges %d bytes that were not sent", ack-peer.nxt)
 	}
 	window := uint32(s.Window())
