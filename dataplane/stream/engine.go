@@ -194,7 +194,8 @@ type Events interface {
 	// ETIMEDOUT, EHOSTUNREACH, ENETUNREACH) or its connection was reset or
 	// timed out (ECONNRESET, EPIPE after the peer's FIN, ETIMEDOUT). Its
 	// handle stays valid until Close or Abort; bytes that lie in Rx may
-	// still be read.
+	// still be read. While bytes that were acknowledged wait inside the
+	// engine for room in Rx it is not reported, unless TxReady is called.
 	Failed(user uint64, err syscall.Errno)
 
 	// Acceptable: Accept of this listener has something.

@@ -198,3 +198,44 @@ func TestStopResetsEverything(t *testing.T) {
 		t.Error("a stopped engine works")
 	}
 }
+
+// Bytes that were acknowledged reach their owner whatever becomes of the
+// connection: Linux reports the error when there is nothing left to read.
+func TestResetComesAfterWhatWasAcknowledged(t *testing.T) {
+	for _, end := range []string{"reads", "writes"} {
+		w := newTwo(t, nil)
+		l := w.b.listen(80, 16)
+		c := w.a.connect(w.b.addr, 80)
+		if !w.run(10*time.Second, func() bool { return c.est && l.accept }) {
+			t.Fatal("not established")
+		}
+		// It accepts late, and its ring is smaller than what has come.
+		data := pattern(20000)
+		w.a.write(c, data)
+		w.run(5*time.Second, func() bool { return c.pair.Tx.Len() == 0 })
+		w.b.ring = 2048
+		s := w.b.accepted(l)
+		s.keep = true
+		w.a.e.Abort(c.h)
+		w.run(time.Second, nil)
+		if s.failed != 0 || s.pair.Rx.Len() != 2048 {
+			t.Fatalf("failed %v with %d bytes in the ring", s.failed, s.pair.Rx.Len())
+		}
+		if end == "writes" {
+			w.b.write(s, []byte("x"))
+		} else {
+			s.keep = false
+			w.b.read(s)
+		}
+		if !w.run(time.Second, func() bool { return s.failed != 0 }) || s.failed != syscall.ECONNRESET {
+			t.Fatalf("%s: failed %v", end, s.failed)
+		}
+		if end == "reads" {
+			w.b.read(s)
+			sameBytes(t, s.got, data)
+		}
+		if n := w.b.e.stashes.inUse(); n != 0 {
+			t.Errorf("%s: %d stashes in use", end, n)
+		}
+	}
+}

@@ -22,6 +22,13 @@ func (e *Engine) Poll(ev stream.Events, budget int) (more bool) {
 		if !c.has(fOwned) {
 			continue
 		}
+		if what&evFailed != 0 {
+			if e.keepsBytes(i, c) {
+				what &^= evFailed
+			}
+			what |= c.events // what it moved is Readable first
+			c.events = 0
+		}
 		h, user := e.conns.handle(i), c.user
 		// Every report may close the socket.
 		if what&evEstablished != 0 {
@@ -53,13 +60,22 @@ func (e *Engine) live(h uint64) bool {
 	return c != nil && c.has(fOwned)
 }
 
-// failed gives the pair of a connection that died back to its owner. Bytes that
-// still wait go into the ring first, as far as it has room.
-func (e *Engine) failed(i uint32, c *conn) {
-	c.flags |= fDead
+// keepsBytes reports whether a connection that died has acknowledged bytes that
+// its owner has no room for yet. They come first, then Failed: what RxRoom takes
+// over ends the wait, and so does an owner that sends.
+func (e *Engine) keepsBytes(i uint32, c *conn) bool {
 	if c.stash != 0 {
 		e.unstash(i, c)
-		e.dropStash(c)
 	}
+	return c.stash != 0 && e.stashes.rings[c.stash].Len() > 0
+}
+
+// failing reports whether a connection died and its owner was not told yet.
+func (c *conn) failing() bool { return c.state == stClosed && c.err != 0 && !c.has(fDead) }
+
+// failed gives the pair of a connection that died back to its owner.
+func (e *Engine) failed(i uint32, c *conn) {
+	c.flags |= fDead
+	e.dropStash(c)
 	e.release(i, c)
 }

@@ -24,6 +24,10 @@ func (e *Engine) Attach(h stream.Handle, p *stream.Pair) {
 			e.report(i, c, evReadable)
 		}
 	}
+	if c.failing() {
+		e.report(i, c, evFailed)
+		return
+	}
 	if c.has(fFinIn) {
 		e.endOfInput(i, c)
 	}
@@ -71,6 +75,12 @@ func (e *Engine) TxReady(h stream.Handle) {
 	if errno != 0 {
 		return
 	}
+	if c.failing() {
+		// Who sends learns of it at once, as in Linux, whatever there is to read.
+		e.dropStash(c)
+		e.report(i, c, evFailed)
+		return
+	}
 	if p := e.pairs.get(i); p != nil {
 		e.pullTx(i, c, p)
 	}
@@ -89,6 +99,9 @@ func (e *Engine) RxRoom(h stream.Handle) {
 	e.setRcvCap(i, c, p)
 	if c.stash != 0 {
 		e.unstash(i, c)
+		if c.failing() {
+			e.report(i, c, evFailed)
+		}
 	}
 	if !c.state.in(receiving) {
 		return

@@ -200,13 +200,11 @@ func (e *Engine) Accept(h stream.Handle, user uint64) (stream.Handle, syscall.Er
 	if l.head != 0 {
 		e.report(i, c, evAcceptable)
 	}
-	switch {
-	case n.state == stClosed && n.err != 0:
+	if n.stash != 0 || n.has(fFinIn) {
+		e.report(k, n, evReadable)
+	}
+	if n.failing() {
 		e.report(k, n, evFailed)
-	default:
-		if n.stash != 0 || n.has(fFinIn) {
-			e.report(k, n, evReadable)
-		}
 	}
 	return stream.Handle(e.conns.handle(k)), 0
 }
