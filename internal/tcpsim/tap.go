@@ -56,6 +56,10 @@ func (t *tap) half(host int, src, dst uint16) *half {
 	return h
 }
 
+// reopened says that a SYN cookie of host vouched for an old segment: a connection
+// that ended begins once more, with the same numbers.
+func (t *tap) reopened(host int, src, dst uint16) { t.half(host, src, dst).finSent = false }
+
 func (t *tap) forgedSyn(host int, src, dst uint16) { t.half(host, src, dst).forged = true }
 
 // options of a segment.

@@ -509,6 +509,7 @@ func (u *user) accept() error {
 			c := *client.conn
 			c.broken = true
 			n.conn = &c
+			w.tap.reopened(u.at, listenPort, remote.Port())
 		}
 		client.served = true
 		n.opened, n.began = true, w.now
