@@ -31,14 +31,15 @@ func (e *Engine) lowerMTU(i uint32, c *conn, mtu int) bool {
 // minPathMTU4 is the smallest path MTU believed for IPv4 (Linux, min_pmtu).
 const minPathMTU4 = 552
 
-// loseLarge deems all that is in flight lost and not yet resent, without a
-// congestion response.
+// loseLarge deems everything in flight that is too large now lost, without a
+// congestion response: retransmissions too, which were as large (Linux,
+// tcp_simple_retransmit).
 func (e *Engine) loseLarge(c *conn, w *work) {
 	start := w.first
 	for k := w.head; k != 0; {
 		r := e.runs.at(k)
 		size := r.end - start
-		if r.flags&(runSacked|runLost) == 0 && size > uint32(c.mss) {
+		if r.flags&runSacked == 0 && !r.pending() && size > uint32(c.mss) {
 			e.lose(w, r, size, nil)
 		}
 		start, k = r.end, r.next
