@@ -67,7 +67,7 @@ func (e *Engine) keepsBytes(i uint32, c *conn) bool {
 	if c.stash != 0 {
 		e.unstash(i, c)
 	}
-	return c.stash != 0 && e.stashes.rings[c.stash].Len() > 0
+	return c.stash != 0 && e.stashes.rings[c.stash].Len() > 0 && !e.broken(i)
 }
 
 // failing reports whether a connection died and its owner was not told yet.
@@ -76,6 +76,7 @@ func (c *conn) failing() bool { return c.state == stClosed && c.err != 0 && !c.h
 // failed gives the pair of a connection that died back to its owner.
 func (e *Engine) failed(i uint32, c *conn) {
 	c.flags |= fDead
+	c.events &^= evFailed
 	e.dropStash(c)
 	e.release(i, c)
 }

@@ -56,11 +56,12 @@ func (e *Engine) pullTx(i uint32, c *conn, p *stream.Pair) {
 	}
 	// Read before the length: bytes come before the end.
 	eof := p.TxEOF.Load()
-	c.end = c.base() + uint32(p.Tx.Len())
+	n := p.Tx.Len()
 	if p.Tx.Broken() {
 		e.want(i, c)
 		return
 	}
+	c.end = c.base() + uint32(n)
 	if eof {
 		e.closeSending(i, c)
 	}
