@@ -31,12 +31,26 @@ var (
 // gvisorShare is how many runs there are for one with gVisor on one end.
 const gvisorShare = 16
 
-// simEngine makes an engine for the simulation. The variant turns features off.
+// simEngine makes an engine for the simulation.
 func simEngine(end tcpsim.End) (stream.Clocked, error) {
-	t := tcp.DefaultTuning()
+	t, odds := simTuning(end)
+	n := end.Connections
+	limits := tcp.Limits{Connections: n, HalfOpen: n, Orphans: n, TimeWait: n}
+	if odds(8) {
+		limits.TimeWait = 1
+	}
+	return tcp.New(tcp.Config{
+		Name: end.Name, MTU: end.MTU, Addrs: []netip.Prefix{end.Addr}, Seed: end.Seed, Tuning: &t,
+		Limits: limits,
+	})
+}
+
+// simTuning returns what the variant says: it turns features off.
+func simTuning(end tcpsim.End) (t tcp.Tuning, odds func(n uint64) bool) {
+	t = tcp.DefaultTuning()
 	v := end.Variant
 	// one in n.
-	odds := func(n uint64) bool {
+	odds = func(n uint64) bool {
 		hit := v%n == 0
 		v /= n
 		return hit
@@ -68,14 +82,7 @@ func simEngine(end tcpsim.End) (stream.Clocked, error) {
 	if odds(2) {
 		t.ChallengeAckLimit = -1
 	}
-	limits := tcp.Limits{Connections: 64, HalfOpen: 64, Orphans: 64, TimeWait: 64}
-	if odds(8) {
-		limits.TimeWait = 1
-	}
-	return tcp.New(tcp.Config{
-		Name: end.Name, MTU: end.MTU, Addrs: []netip.Prefix{end.Addr}, Seed: end.Seed, Tuning: &t,
-		Limits: limits,
-	})
+	return t, odds
 }
 
 func simConfig() *tcpsim.Config {
@@ -83,7 +90,11 @@ func simConfig() *tcpsim.Config {
 		New:     simEngine,
 		Check:   func(e stream.Clocked) error { return e.(*tcp.Engine).Check() },
 		Records: func(e stream.Clocked) int { return e.(*tcp.Engine).Records() },
-		GVisor:  gvisorShare,
+		Tune: func(e stream.Clocked, end tcpsim.End) error {
+			t, _ := simTuning(end)
+			return e.(*tcp.Engine).Tune(t)
+		},
+		GVisor: gvisorShare,
 	}
 }
 

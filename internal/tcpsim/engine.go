@@ -17,6 +17,7 @@ type engineHost struct {
 	w      *world
 	at     int
 	e      stream.Clocked
+	end    End
 	path   stream.Path
 	socks  []*sock // by user word
 	frame  []byte
@@ -30,7 +31,10 @@ func newEngineHost(w *world, at int) (*engineHost, error) {
 	p := &w.plan.hosts[at]
 	ec := End{
 		Name: string(rune('A' + at)), Addr: netip.PrefixFrom(w.plan.addr(at), 24), MTU: w.plan.mtu, Variant: p.variant, Cookies: p.cookies,
-		Peer: w.plan.hosts[1-at].gvisor,
+		Peer: w.plan.hosts[1-at].gvisor, Connections: 64,
+	}
+	if w.plan.want[Crowd] {
+		ec.Connections += 2 * len(w.plan.conns)
 	}
 	if w.plan.v6 {
 		ec.Addr = netip.PrefixFrom(w.plan.addr(at), 64)
@@ -42,7 +46,7 @@ func newEngineHost(w *world, at int) (*engineHost, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", ec.Name, err)
 	}
-	return &engineHost{w: w, at: at, e: e, path: w.plan.path(), inline: p.inline}, nil
+	return &engineHost{w: w, at: at, e: e, end: ec, path: w.plan.path(), inline: p.inline}, nil
 }
 
 func (h *engineHost) advance(now time.Duration) {
@@ -208,9 +212,18 @@ func (h *engineHost) connect(s *sock, remote netip.AddrPort) syscall.Errno {
 func (h *engineHost) attach(s *sock, tx, rx int, lazy bool) {
 	p := &stream.Pair{}
 	p.Init()
-	p.Tx.Attach(h.w.ring(tx))
-	if !lazy {
-		p.Rx.Attach(h.w.ring(rx))
+	if s.u.plan.end == endBreak {
+		// An application that shares the words with the engine.
+		s.words = new([2]stream.Cursors)
+		p.Tx.InitShared(&s.words[0], h.w.ring(tx))
+		s.stale = new(stream.Ring)
+		s.stale.InitShared(&s.words[0], make([]byte, 1))
+		p.Rx.InitShared(&s.words[1], h.w.ring(rx))
+	} else {
+		p.Tx.Attach(h.w.ring(tx))
+		if !lazy {
+			p.Rx.Attach(h.w.ring(rx))
+		}
 	}
 	s.pair = p
 	h.e.Attach(s.h, p)
@@ -288,6 +301,29 @@ func (h *engineHost) bury(s *sock) {
 			}
 		}
 		s.pair = nil
+	}
+}
+
+func (h *engineHost) lie(s *sock) {
+	p := s.pair
+	what := s.u.plan.lie
+	if what == lieTxBack && s.u.sent < 2 {
+		what = lieTxBeyond
+	}
+	var r stream.Ring // the same words, with more room than there is
+	switch what {
+	case lieTxBeyond:
+		r.InitShared(&s.words[0], make([]byte, 2*p.Tx.Cap()))
+		r.Publish(p.Tx.Cap() - p.Tx.Len() + 1 + s.u.rnd.IntN(p.Tx.Cap()-1))
+		h.e.TxReady(s.h)
+	case lieTxBack:
+		s.stale.Publish(1) // of two at least
+		h.e.TxReady(s.h)
+	case lieRxBeyond:
+		r.InitShared(&s.words[1], make([]byte, 2*p.Rx.Cap()))
+		r.Publish(1 + s.u.rnd.IntN(p.Rx.Cap()))
+		r.Release(r.Len())
+		h.e.RxRoom(s.h)
 	}
 }
 

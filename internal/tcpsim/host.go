@@ -36,6 +36,7 @@ type host interface {
 	acked(s *sock) bool // all that was written was acknowledged, as far as the host tells
 	close(s *sock)
 	abort(s *sock)
+	lie(s *sock) // publishes cursors that cannot be true
 	setOption(s *sock, o stream.Option, v int)
 	undeliverable(packet []byte)
 	ask(s *sock, o stream.Option) // reads what may be read of a socket

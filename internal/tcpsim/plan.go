@@ -40,14 +40,20 @@ const (
 	TimeOfWrap        // a clock or sequence space that wraps in between
 	Forged            // packets of somebody who guesses
 	Unreachable       // packets that come back because nobody answers for the address
+	BrokenRing        // an owner that lies about the cursors of its rings
+	Crowd             // hundreds of connections at once
+	Retuned           // knobs that are turned on the way
 
 	NumFaults
+
+	// Those before are picked by chooseFaults, the others by extremes.
+	numChosen = BrokenRing
 )
 
 var faultNames = [NumFaults]string{
 	"loss", "burst loss", "reorder", "duplicate", "corrupt", "truncate", "jitter", "mark", "rate limit", "mtu drop",
 	"black hole", "blackout", "clock jump", "zero window", "late accept", "backlog", "late attach", "early close",
-	"linger reset", "abort", "refused", "toggle", "wrap", "forged", "unreachable",
+	"linger reset", "abort", "refused", "toggle", "wrap", "forged", "unreachable", "broken ring", "crowd", "retuned",
 }
 
 // String returns the fault's name.
@@ -62,6 +68,7 @@ const (
 	endEarly                  // close after some bytes, whatever comes
 	endLinger                 // the same with SO_LINGER 0
 	endAbort                  // abort at some byte
+	endBreak                  // lie about a cursor at some byte
 )
 
 // orderly reports whether all bytes arrive.
@@ -88,7 +95,18 @@ type userPlan struct {
 	lowat    int
 	maxSeg   int
 	keepidle int
+	lie      lie
 }
+
+// lie is what an owner does to the shared words of its rings.
+type lie uint8
+
+const (
+	lieTxBeyond lie = iota // more bytes in Tx than it holds
+	lieTxBack              // fewer bytes in Tx than were there
+	lieRxBeyond            // more bytes taken from Rx than were there
+	numLies
+)
 
 // connPlan is one connection.
 type connPlan struct {
@@ -129,8 +147,10 @@ type hostPlan struct {
 	cookies bool          // SYN cookies always
 	accept  time.Duration // how late it accepts at most
 	variant uint64
-	inline  bool // users act inside Poll
-	burst   int  // packets delivered before EndBurst at most
+	inline  bool          // users act inside Poll
+	tuneAt  time.Duration // when knobs are turned, 0: never
+	tuned   uint64        // the variant from then on
+	burst   int           // packets delivered before EndBurst at most
 }
 
 // plan is what a seed stands for.
@@ -277,6 +297,9 @@ func newPlan(seed uint64, gvisors int) *plan {
 	if chance(0.1) && !gvisor && !p.conns[1].own {
 		p.conns[1].simul, p.conns[1].port = simulPort, simulPort+1
 	}
+	if !gvisor {
+		p.extremes(rand.New(rand.NewPCG(seed, 0x65787472656d65)))
+	}
 	return p
 }
 
@@ -284,7 +307,7 @@ func newPlan(seed uint64, gvisors int) *plan {
 func (p *plan) chooseFaults(r *rand.Rand, gvisor bool) {
 	n := 3 + r.IntN(4)
 	for n > 0 {
-		f := Fault(r.IntN(int(NumFaults)))
+		f := Fault(r.IntN(int(numChosen)))
 		if p.local && (f == Corrupt || f == MTUDrop || f == BlackHole || f == RateLimit) || p.want[f] {
 			continue
 		}
@@ -419,6 +442,43 @@ func (p *plan) misbehave(r *rand.Rand) {
 			at: time.Duration(r.Int64N(int64(3 * second))), client: r.IntN(2), port: closedPort, closed: true,
 			ends: [2]userPlan{{bytes: 100, chunk: 100, gulp: 100, stopAt: -1, txRing: 4096, rxRing: 4096}},
 		})
+	}
+}
+
+// extremes adds what few runs meet, with random numbers of its own.
+func (p *plan) extremes(r *rand.Rand) {
+	if r.IntN(16) == 0 {
+		p.want[BrokenRing] = true
+		u := &p.conns[1+r.IntN(len(p.conns)-1)].ends[r.IntN(2)]
+		u.end, u.endAt, u.lazy = endBreak, r.IntN(6<<10), false
+		u.lie = lie(r.IntN(int(numLies)))
+	}
+	if r.IntN(16) == 0 {
+		p.want[Retuned] = true
+		h := &p.hosts[r.IntN(2)]
+		h.tuneAt, h.tuned = 1+time.Duration(r.Int64N(int64(4*second))), r.Uint64()
+	}
+	if r.IntN(1000) == 0 && !p.want[Backlog] {
+		p.want[Crowd] = true
+		p.crowd(r)
+	}
+}
+
+// crowd adds connections until tables have to grow. They are short, most of them
+// live at the same time.
+func (p *plan) crowd(r *rand.Rand) {
+	for range 300 + r.IntN(300) {
+		c := connPlan{client: r.IntN(2), port: listenPort, at: time.Duration(r.Int64N(int64(2 * second)))}
+		for e := range c.ends {
+			c.ends[e] = userPlan{
+				bytes: r.IntN(500), end: endHalf, chunk: 1 + r.IntN(500), gulp: 1 + r.IntN(500), stopAt: -1,
+				pauses: 0.5, pause: second, txRing: 2048, rxRing: 2048, viaEOF: r.IntN(2) == 0,
+			}
+		}
+		p.conns = append(p.conns, c)
+	}
+	for i := range p.hosts {
+		p.hosts[i].backlog = 2 * len(p.conns)
 	}
 }
 

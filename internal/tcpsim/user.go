@@ -39,6 +39,7 @@ type user struct {
 	shut      bool
 	eof       bool
 	done      bool
+	lied      bool
 	refused   bool
 	failed    syscall.Errno
 	listener  bool
@@ -54,6 +55,9 @@ type sock struct {
 	h    stream.Handle // of a stream.Clocked
 	pair *stream.Pair
 	gv   *gvSock // of gVisor
+
+	words *[2]stream.Cursors // of the rings of an owner that lies
+	stale *stream.Ring       // their Tx as it was at first
 
 	established, acceptable, readable, writable bool
 	failed                                      syscall.Errno
@@ -351,6 +355,13 @@ func (u *user) end() {
 			w.tracef("%s: aborts", u.name)
 			u.done = true
 			u.host.abort(s)
+		case endBreak:
+			if !u.lied {
+				u.lied = true
+				w.met(BrokenRing)
+				w.tracef("%s: lies about its rings", u.name)
+				u.host.lie(s)
+			}
 		}
 		return
 	}

@@ -21,6 +21,8 @@ type End struct {
 	Variant uint64 // random bits: which features are on
 	Cookies bool   // SYN cookies always
 	Peer    bool   // the other end is gVisor
+
+	Connections int // at most so many at a time
 }
 
 // Config says what is simulated.
@@ -28,6 +30,7 @@ type Config struct {
 	New     func(End) (stream.Clocked, error) // nil: gVisor on both ends
 	Check   func(stream.Clocked) error        // invariants of a stack, after every event; nil: none
 	Records func(stream.Clocked) int          // connections and their remains; nil: not counted
+	Tune    func(stream.Clocked, End) error   // makes a running stack that of another variant; nil: Retuned is left out
 	Trace   io.Writer                         // what happens, a line each; nil: nothing
 
 	// GVisor says that one run in so many has gVisor on one end; 0: none.
@@ -155,6 +158,9 @@ func (w *world) build() error {
 	if w.plan.want[Backlog] {
 		w.met(Backlog)
 	}
+	if w.plan.want[Crowd] {
+		w.met(Crowd)
+	}
 	for i, h := range w.hosts {
 		u := w.newUser(i)
 		u.listener, u.name = true, fmt.Sprintf("%s:%d", []string{"A", "B"}[i], listenPort)
@@ -273,6 +279,9 @@ func (w *world) step() (more bool, err error) {
 		if p := &w.plan.hosts[i]; p.jump > 0 {
 			next = min(next, p.jumpAt)
 		}
+		if p := &w.plan.hosts[i]; p.tuneAt > 0 {
+			next = min(next, p.tuneAt)
+		}
 	}
 	if alive == 0 {
 		if next = min(next, w.closeListeners()); next == never {
@@ -297,6 +306,19 @@ func (w *world) step() (more bool, err error) {
 	return true, w.turn()
 }
 
+// retune turns the knobs of a host while it runs.
+func (w *world) retune(i int) error {
+	h, ok := w.hosts[i].(*engineHost)
+	if !ok || w.cfg.Tune == nil {
+		return nil
+	}
+	w.met(Retuned)
+	w.tracef("%c: is tuned anew", 'A'+i)
+	h.touch()
+	h.end.Variant = w.plan.hosts[i].tuned
+	return w.cfg.Tune(h.e, h.end)
+}
+
 // patience is how long after the last fault everything is over.
 func (w *world) patience() time.Duration {
 	if w.res.GVisor {
@@ -313,6 +335,12 @@ func (w *world) turn() error {
 			w.clock[i] += p.jump
 			p.jump = 0
 			w.met(ClockJump)
+		}
+		if p := &w.plan.hosts[i]; p.tuneAt > 0 && w.now >= p.tuneAt {
+			p.tuneAt = 0
+			if err := w.retune(i); err != nil {
+				return err
+			}
 		}
 		h.advance(w.now + w.clock[i])
 	}
