@@ -458,7 +458,7 @@ func (p *plan) extremes(r *rand.Rand) {
 		h := &p.hosts[r.IntN(2)]
 		h.tuneAt, h.tuned = 1+time.Duration(r.Int64N(int64(4*second))), r.Uint64()
 	}
-	if r.IntN(1000) == 0 && !p.want[Backlog] {
+	if r.IntN(400) == 0 && !p.want[Backlog] {
 		p.want[Crowd] = true
 		p.crowd(r)
 	}
