@@ -184,6 +184,10 @@ func (e *Engine) brokenRing(i uint32, c *conn) {
 func (e *Engine) selectWindow(i uint32, c *conn) uint16 {
 	scale := c.rcvScale()
 	room := min(e.room(i, c), 65535<<scale)
+	if c.state == stSynReceived {
+		// The SYN-ACK may have to be sent again, and its window is not scaled.
+		room = min(room, 65535)
+	}
 	empty := room == c.rcvCap()
 	// The field rounds up, because the edge may not go back: what that offers
 	// beyond the edge has to be there as well.
