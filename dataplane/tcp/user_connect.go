@@ -120,6 +120,7 @@ func (e *Engine) open(i uint32, c *conn, t *tuple) syscall.Errno {
 	e.afterWait = 0
 	c.una, c.nxt, c.end = iss, iss, iss+1
 	if p := e.pairs.get(i); p != nil {
+		e.setRcvCap(i, c, p)
 		c.end += uint32(p.Tx.Len())
 	}
 	c.state = stSynSent

@@ -7,7 +7,11 @@ import "netcon/dataplane/stream"
 // Attach implements stream.Engine.
 func (e *Engine) Attach(h stream.Handle, p *stream.Pair) {
 	i, c, errno := e.lookup(h)
-	if errno != 0 || c.has(fDead) {
+	if errno != 0 {
+		return
+	}
+	if c.has(fDead) {
+		e.pairs.set(i, p) // for Connect, which may try again
 		return
 	}
 	if was := e.pairs.get(i); was != nil && was != p && c.end != c.base() {

@@ -221,9 +221,10 @@ func (r *runner) sysConnect(c *Call) (try, time.Duration, error) {
 	begun := false
 	if s.state == sockIdle {
 		s.remote = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-		if !s.tried {
-			r.attach(s)
+		if s.tried {
+			s.pair.Init() // that of a try that failed
 		}
+		r.attach(s)
 		s.state, s.tried, begun = sockConnecting, true, true
 		if e := r.m.Connect(s.h, to); e != 0 && e != syscall.EINPROGRESS {
 			s.state = sockIdle
@@ -242,6 +243,7 @@ func (r *runner) sysConnect(c *Call) (try, time.Duration, error) {
 		case s.state == sockConnecting:
 			return failed(syscall.EALREADY), true
 		case s.state == sockDead:
+			s.state = sockIdle // it may try again
 			if e := s.takeError(); e != 0 {
 				return failed(e), true
 			}
