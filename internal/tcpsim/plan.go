@@ -362,6 +362,10 @@ func (p *plan) planHost(i int, r *rand.Rand) {
 	if p.want[ClockJump] {
 		h.jumpAt = time.Duration(r.Int64N(int64(4 * second)))
 		h.jump = time.Duration(r.Int64N(int64(100 * second)))
+		if p.want[Blackout] {
+			// An orphan gives up after 102 s, those of the blackout included.
+			h.jump = min(h.jump, 80*second)
+		}
 	}
 	if p.want[LateAccept] {
 		h.accept = 3 * second
@@ -479,6 +483,7 @@ func (p *plan) crowd(r *rand.Rand) {
 	}
 	for i := range p.hosts {
 		p.hosts[i].backlog = 2 * len(p.conns)
+		p.hosts[i].accept = 0 // all would wait for each other
 	}
 }
 

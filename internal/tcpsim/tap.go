@@ -60,6 +60,9 @@ func (t *tap) half(host int, src, dst uint16) *half {
 // that ended begins once more, with the same numbers.
 func (t *tap) reopened(host int, src, dst uint16) { t.half(host, src, dst).finSent = false }
 
+// cookies reports whether a host may send SYN cookies.
+func (t *tap) cookies(host int) bool { return t.w.plan.hosts[host].cookies || t.w.plan.want[Backlog] }
+
 func (t *tap) forgedSyn(host int, src, dst uint16) { t.half(host, src, dst).forged = true }
 
 // options of a segment.
@@ -167,6 +170,11 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 			me.mss = o.mss
 		}
 		me.scale, me.scaled = o.scale, o.scaled
+		if t.cookies(host) {
+			// The SYN-ACK of a cookie carries a clock that is a little slow:
+			// its last bits are options.
+			me.stamped = false
+		}
 	}
 	if me.several && flags&wire.TCPSyn == 0 {
 		me.several = false
@@ -242,7 +250,7 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 	if !me.acked {
 		me.ack, me.edge, me.acked = ack, ack+window, true
 	} else if !gvisor && !me.forged && !peer.forged {
-		if cookies := t.w.plan.hosts[host].cookies || t.w.plan.want[Backlog]; cookies && (after(me.ack, ack) || after(me.edge, ack+window+1<<me.scale-1)) {
+		if t.cookies(host) && (after(me.ack, ack) || after(me.edge, ack+window+1<<me.scale-1)) {
 			// An old segment that a cookie vouches for has opened the
 			// connection once more.
 			me.ack, me.edge, me.stamped = ack, ack+window, false
