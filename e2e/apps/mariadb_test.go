@@ -60,9 +60,11 @@ func startMariadb(t *testing.T, h *host, args ...string) *mariadb {
 	if _, err := testenv.Try(nil, 2*time.Minute, "mariadb-install-db", "--no-defaults", "--user=mysql", "--datadir="+m.dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
 		t.Fatal(err)
 	}
-	m.Process = h.start(t, append([]string{"mariadbd", "--no-defaults", "--user=mysql", "--datadir=" + m.dir + "/data", "--socket=" + m.dir + "/socket", "--pid-file=" + m.dir + "/pid",
+	m.Process = h.start(t, append([]string{
+		"mariadbd", "--no-defaults", "--user=mysql", "--datadir=" + m.dir + "/data", "--socket=" + m.dir + "/socket", "--pid-file=" + m.dir + "/pid",
 		"--bind-address=*", "--port=3306", "--skip-name-resolve", "--max-allowed-packet=64M", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0",
-		"--ssl-cert=" + m.dir + "/cert.pem", "--ssl-key=" + m.dir + "/key.pem"}, args...)...)
+		"--ssl-cert=" + m.dir + "/cert.pem", "--ssl-key=" + m.dir + "/key.pem",
+	}, args...)...)
 	m.WaitOutput(t, time.Minute, "ready for connections")
 	testenv.Run(t, nil, "mariadb", "--no-defaults", "-u", "root", "-S", m.dir+"/socket", "-e", "create database app; create user app; grant all on *.* to app")
 	return m

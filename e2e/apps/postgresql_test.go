@@ -76,8 +76,10 @@ func startPostgresql(t *testing.T, e *env) *postgresql {
 func (p *postgresql) start(t *testing.T) {
 	t.Helper()
 	argv := append(asPostgres[:len(asPostgres):len(asPostgres)], pgProgram(t, "postgres"), "-D", p.dir+"/data")
-	for _, setting := range []string{"listen_addresses=*", "unix_socket_directories=" + p.dir, "max_connections=100", "fsync=off", "shared_buffers=64MB",
-		"ssl=on", "ssl_cert_file=" + p.dir + "/cert.pem", "ssl_key_file=" + p.dir + "/key.pem"} {
+	for _, setting := range []string{
+		"listen_addresses=*", "unix_socket_directories=" + p.dir, "max_connections=100", "fsync=off", "shared_buffers=64MB",
+		"ssl=on", "ssl_cert_file=" + p.dir + "/cert.pem", "ssl_key_file=" + p.dir + "/key.pem",
+	} {
 		argv = append(argv, "-c", setting)
 	}
 	p.Process = p.h.start(t, argv...)

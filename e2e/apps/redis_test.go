@@ -70,8 +70,10 @@ func startRedis(t *testing.T, h *host, port int, args ...string) *redis {
 
 func (r *redis) start(t *testing.T, args ...string) {
 	t.Helper()
-	r.Process = r.h.start(t, append([]string{"redis-server", "--bind", "0.0.0.0", "::", "--port", fmt.Sprint(r.port), "--protected-mode", "no",
-		"--dir", r.dir, "--save", "", "--enable-debug-command", "yes"}, args...)...)
+	r.Process = r.h.start(t, append([]string{
+		"redis-server", "--bind", "0.0.0.0", "::", "--port", fmt.Sprint(r.port), "--protected-mode", "no",
+		"--dir", r.dir, "--save", "", "--enable-debug-command", "yes",
+	}, args...)...)
 	r.WaitOutput(t, 30*time.Second, "Ready to accept connections")
 }
 
