@@ -147,12 +147,19 @@ func (c *connecting) interrupt() bool {
 		return false
 	}
 	c.request.Flags = shm.FlagHold
-	if _, held := c.ask(&c.request); held != unix.EALREADY && c.try() {
-		return true // decided meanwhile
+	_, held := c.ask(&c.request)
+	// From here on the daemon cannot tell an outcome that nobody would read:
+	// the next connect is told.
+	_ = unix.Shutdown(c.reply, unix.SHUT_RD)
+	if _, outcome := finish(c.reply); outcome != eGone {
+		c.end(0, outcome)
+		return true
 	}
-	c.request.Flags = shm.FlagFilled
-	c.request.Filler = c.fill()
-	_, _ = c.ask(&c.request)
+	if held == unix.EALREADY {
+		c.request.Flags = shm.FlagFilled
+		c.request.Filler = c.fill()
+		_, _ = c.ask(&c.request)
+	}
 	c.end(0, e)
 	return true
 }

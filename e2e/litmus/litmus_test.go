@@ -42,6 +42,8 @@ var knownStatic = map[string][]string{
 	"connect_nonblocking_refused": {"read:"},
 	"last_close_by_kill":          {"read:"},
 	"eintr_storm":                 {""},
+	"eintr_refused":               {""},
+	"read_unconnected":            {""},
 	"reset_in_blocking_read":      {"read:"},
 	"reset_and_write":             {"0:", "1:", "2:", "3:", "4:"},
 	"reset_unread":                {"read:"},
