@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -58,7 +59,7 @@ func (a *accepting) waitsFor() (int, uint32) { return a.fd, unix.EPOLLIN }
 func (a *accepting) try() bool {
 	for {
 		var record shm.Accept
-		conn, e := receiveConnection(a.fd, &record)
+		conn, e := launch.ReceiveConnection(a.fd, &record)
 		switch {
 		case e == unix.EAGAIN:
 			return false
@@ -70,7 +71,7 @@ func (a *accepting) try() bool {
 			r.Flags = shm.FlagProbe
 			_, _ = a.ask(r)
 			a.end(0, unix.EINVAL)
-		case e == eGone && markOf(a.fd) != shm.MarkListen:
+		case e == launch.Gone && markOf(a.fd) != shm.MarkListen:
 			a.end(0, unix.EINVAL)
 		case e != 0:
 			a.end(0, e)
@@ -87,7 +88,7 @@ func (a *accepting) hand(conn int, record *shm.Accept) {
 	// The byte that says that nobody accepted it.
 	var token [1]byte
 	_, _, _ = unix.Recvfrom(conn, token[:], unix.MSG_DONTWAIT)
-	_ = setMark(conn, shm.MarkUsed)
+	_ = launch.SetMark(conn, shm.MarkUsed)
 	_ = unix.SetNonblock(conn, a.flags&unix.SOCK_NONBLOCK != 0)
 	if a.arg(1) != 0 {
 		if e := a.writeSockaddr(&record.Peer, a.arg(1), a.arg(2), a.room); e != 0 {
@@ -105,34 +106,4 @@ func (a *accepting) interrupt() bool {
 		a.end(0, e)
 	}
 	return e != 0
-}
-
-// receiveConnection takes one record from a listener's pair. ESHUTDOWN: the
-// record of one that was shut down; eGone: nothing comes any more.
-func receiveConnection(fd int, record *shm.Accept) (int, syscall.Errno) {
-	control := make([]byte, unix.CmsgSpace(4))
-	n, controlLen, _, _, err := unix.Recvmsg(fd, shm.AcceptBytes(record), control, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	switch {
-	case err == unix.ECONNRESET, err == nil && n == 0:
-		return -1, eGone
-	case err != nil:
-		return -1, errno(err)
-	}
-	conn := -1
-	if messages, err := unix.ParseSocketControlMessage(control[:controlLen]); err == nil && len(messages) == 1 {
-		if fds, err := unix.ParseUnixRights(&messages[0]); err == nil && len(fds) == 1 {
-			conn = fds[0]
-		}
-	}
-	whole := n == shm.SizeofAccept && record.Magic == shm.Magic
-	switch {
-	case conn < 0 && whole && record.Ended != 0:
-		return -1, unix.ESHUTDOWN
-	case conn < 0:
-		return -1, unix.ECONNABORTED
-	case !whole:
-		_ = unix.Close(conn)
-		return -1, unix.EPROTO
-	}
-	return conn, 0
 }

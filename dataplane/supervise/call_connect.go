@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -91,7 +92,7 @@ func (v *virtual) probe(r *shm.Request) syscall.Errno {
 	r.Flags = 0
 	if e == unix.ECONNABORTED && reply.Value != 0 {
 		e = v.revive()
-		r.Cookie = cookieOf(v.fd)
+		r.Cookie = launch.Cookie(v.fd)
 	}
 	return e
 }
@@ -108,10 +109,7 @@ func (v *virtual) disconnect(r *shm.Request) syscall.Errno {
 // connectWaiting starts an attempt, or joins the one that runs.
 func (v *virtual) connectWaiting(r *shm.Request, running syscall.Errno) error {
 	r.Flags = shm.FlagWait
-	reply, e := v.daemon.begin(r, -1)
-	if e == eGone && v.daemon.renew() {
-		reply, e = v.daemon.begin(r, -1)
-	}
+	reply, e := v.requests.Begin(r, -1)
 	if e != 0 {
 		v.end(0, e)
 		return nil
@@ -131,7 +129,7 @@ func (c *connecting) waitsFor() (int, uint32) { return c.reply, unix.EPOLLIN }
 
 // try ends the call with its outcome.
 func (c *connecting) try() bool {
-	_, e := finish(c.reply)
+	_, e := launch.Answer(c.reply)
 	if e == unix.EAGAIN {
 		return false
 	}
@@ -151,7 +149,7 @@ func (c *connecting) interrupt() bool {
 	// From here on the daemon cannot tell an outcome that nobody would read:
 	// the next connect is told.
 	_ = unix.Shutdown(c.reply, unix.SHUT_RD)
-	if _, outcome := finish(c.reply); outcome != eGone {
+	if _, outcome := launch.Answer(c.reply); outcome != launch.Gone {
 		c.end(0, outcome)
 		return true
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -38,7 +39,7 @@ func (v *virtual) getsockname() syscall.Errno { return v.name(shm.OpGetsockname)
 
 func (v *virtual) getpeername() syscall.Errno {
 	e := v.name(shm.OpGetpeername)
-	if e == eGone {
+	if e == launch.Gone {
 		return unix.ENOTCONN
 	}
 	return e
@@ -64,7 +65,7 @@ func (v *virtual) outq() syscall.Errno {
 		r.Value = 1
 	}
 	reply, e := v.ask(r)
-	if e != 0 && e != eGone {
+	if e != 0 && e != launch.Gone {
 		return e
 	}
 	return v.write(v.arg(2), binary.NativeEndian.AppendUint32(nil, uint32(reply.Value)))

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -24,7 +25,7 @@ func (v *virtual) getsockopt() {
 	r.Level, r.Option, r.Optlen = int32(level), int32(option), uint32(min(room, shm.OptMax))
 	reply, e := v.ask(r)
 	isError := level == unix.SOL_SOCKET && option == unix.SO_ERROR
-	if isError && e == eGone {
+	if isError && e == launch.Gone {
 		v.pass() // without its daemon the pair still knows that it was reset
 		return
 	}

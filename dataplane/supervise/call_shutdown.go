@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -35,12 +36,12 @@ func (v *virtual) shutdown() syscall.Errno {
 	r := v.request(shm.OpShutdown)
 	r.Value = int32(how)
 	if v.mark == shm.MarkListen && how != unix.SHUT_WR {
-		_ = setMark(v.fd, shm.MarkShut)
+		_ = launch.SetMark(v.fd, shm.MarkShut)
 		v.drain()
 	}
 	_, e := v.ask(r)
 	switch {
-	case e != 0 && e != eGone:
+	case e != 0 && e != launch.Gone:
 		return e
 	case v.mark == shm.MarkListen:
 		return 0

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -28,12 +29,12 @@ func (s *supervisor) socket(t *target) {
 		t.pass()
 		return
 	}
-	r := newRequest(shm.OpSocket, 0)
+	r := launch.NewRequest(shm.OpSocket, 0)
 	r.Family = uint16(t.intArg(0))
 	// Its limits are the program's own: no option of that kind comes here.
 	fd, e := s.open(t, r, &r.Cookie, shm.MarkTimed, kind&unix.SOCK_NONBLOCK)
 	switch {
-	case e == eGone && s.toKernel:
+	case e == launch.Gone && s.toKernel:
 		t.pass()
 	case e != 0:
 		t.end(0, public(e))
@@ -50,12 +51,12 @@ func (s *supervisor) open(t *target, r *shm.Request, cookie *uint64, mark uint32
 		return -1, unix.ENOBUFS
 	}
 	defer unix.Close(pair[1])
-	e := setMark(pair[0], mark)
+	e := launch.SetMark(pair[0], mark)
 	if e == 0 {
-		*cookie = cookieOf(pair[0])
+		*cookie = launch.Cookie(pair[0])
 		r.Flags |= shm.FlagSupervised
 		r.Value = int32(t.process())
-		_, e = s.daemon.call(r, pair[1])
+		_, e = s.requests.Call(r, pair[1])
 	}
 	if e != 0 {
 		_ = unix.Close(pair[0])

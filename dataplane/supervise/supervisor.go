@@ -17,7 +17,7 @@ import (
 // supervisor serves the programs under one filter.
 type supervisor struct {
 	notify   int
-	daemon   daemon
+	requests *launch.Requests
 	toKernel bool // sockets are the kernel's while the daemon is gone
 	parking  *parking
 }
@@ -25,8 +25,7 @@ type supervisor struct {
 // serve answers calls until the last process under the filter has ended.
 func serve(notify int, a *launch.Attachment, missing launch.Missing) error {
 	setSyncWakeUp(notify)
-	s := &supervisor{notify: notify, toKernel: missing == launch.MissingKernel}
-	s.daemon.attach = a
+	s := &supervisor{notify: notify, requests: launch.NewRequests(a), toKernel: missing == launch.MissingKernel}
 	var err error
 	if s.parking, err = newParking(notify); err != nil {
 		return err
@@ -123,7 +122,7 @@ func (v *virtual) control() error {
 
 // public turns an error of ours into one the program knows.
 func public(e syscall.Errno) syscall.Errno {
-	if e == eGone {
+	if e == launch.Gone {
 		return unix.ENETDOWN
 	}
 	return e

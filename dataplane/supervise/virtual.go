@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
 	"netcon/shm"
 )
 
@@ -38,28 +39,15 @@ func (v *virtual) move(mark uint32) syscall.Errno {
 	if v.mark == shm.MarkFresh {
 		_ = unix.SetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{})
 	}
-	return setMark(v.fd, mark)
-}
-
-func setMark(fd int, mark uint32) syscall.Errno {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, soMaxPacingRate, int(mark)); err != nil {
-		return errno(err)
-	}
-	return 0
-}
-
-// cookieOf is a socket's identity; 0: it has none.
-func cookieOf(fd int) uint64 {
-	c, _ := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	return c
+	return launch.SetMark(v.fd, mark)
 }
 
 // request begins a request about the socket.
-func (v *virtual) request(op uint16) *shm.Request { return newRequest(op, cookieOf(v.fd)) }
+func (v *virtual) request(op uint16) *shm.Request { return launch.NewRequest(op, launch.Cookie(v.fd)) }
 
 // ask asks about the socket. The program's call makes no descriptor, so it is
 // not told of a full table.
-func (v *virtual) ask(r *shm.Request) (*shm.Reply, syscall.Errno) { return v.daemon.call(r, -1) }
+func (v *virtual) ask(r *shm.Request) (*shm.Reply, syscall.Errno) { return v.requests.Call(r, -1) }
 
 // blocks reports whether calls on the descriptor wait.
 func (v *virtual) blocks() bool {
