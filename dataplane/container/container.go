@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/dataplane/config"
+	"netcon/dataplane/launch"
+	"netcon/shm"
+)
+
+// ErrDaemon says that the daemon is gone.
+var ErrDaemon = errors.New("the daemon is gone")
+
+// Container is the network of one container.
+type Container struct {
+	name     string
+	requests *launch.Requests
+}
+
+// Attach attaches to a container of the daemon with a runtime directory. The empty
+// directory is the default one; the empty name asks for the daemon's only
+// container.
+func Attach(runtimeDir, name string) (*Container, error) {
+	if runtimeDir == "" {
+		runtimeDir = config.DefaultRuntimeDir()
+	}
+	a, err := launch.Attach(filepath.Join(runtimeDir, config.AttachSocket), name)
+	if err != nil {
+		return nil, err
+	}
+	unix.CloseOnExec(a.FD)
+	return &Container{name: a.Container, requests: launch.NewRequests(a)}, nil
+}
+
+// Name returns the container's name.
+func (c *Container) Name() string { return c.name }
+
+// Close detaches. What was opened stays open, but is asked about no more.
+func (c *Container) Close() error { return c.requests.Close() }
+
+// socket makes a virtual socket and returns its end here.
+func (c *Container) socket(family uint16) (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[1])
+	r := launch.NewRequest(shm.OpSocket, launch.Cookie(pair[0]))
+	r.Family = family
+	e := launch.SetMark(pair[0], shm.MarkTimed)
+	if e == 0 {
+		_, e = c.requests.Call(r, pair[1])
+	}
+	if e != 0 {
+		_ = unix.Close(pair[0])
+		return -1, failure("socket", e)
+	}
+	return pair[0], nil
+}
+
+// failure is the error of a call.
+func failure(call string, e syscall.Errno) error {
+	if e == launch.Gone {
+		return fmt.Errorf("%s: %w", call, ErrDaemon)
+	}
+	return os.NewSyscallError(call, e)
+}
+
+// resolve returns the addresses that a host:port means, in the families that
+// network allows. listen makes of an empty host the unspecified addresses.
+func resolve(ctx context.Context, network, address string, listen bool) ([]netip.AddrPort, error) {
+	family := "ip"
+	switch network {
+	case "tcp":
+	case "tcp4":
+		family = "ip4"
+	case "tcp6":
+		family = "ip6"
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
+	if err != nil {
+		return nil, err
+	}
+	var ips []netip.Addr
+	switch {
+	case host != "":
+		ips, err = net.DefaultResolver.LookupNetIP(ctx, family, host)
+	case network == "tcp4":
+		ips = []netip.Addr{netip.IPv4Unspecified()}
+	default: // dual stack; a dial goes to this host
+		ips = []netip.Addr{netip.IPv6Unspecified()}
+		if !listen {
+			ips = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+		}
+	}
+	list := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		list = append(list, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	}
+	return list, err
+}
+
+// family is the address family of a socket for an address.
+func family(a netip.Addr) uint16 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// toAddr is an address in the contract's form, and the length of its sockaddr.
+func toAddr(ap netip.AddrPort) (a shm.Addr, length int32) {
+	a.Family, a.Port = family(ap.Addr()), ap.Port()<<8|ap.Port()>>8
+	if ap.Addr().Is4() {
+		b := ap.Addr().As4()
+		copy(a.Ip[:], b[:])
+		return a, unix.SizeofSockaddrInet4
+	}
+	a.Ip = ap.Addr().As16()
+	return a, unix.SizeofSockaddrInet6
+}
+
+// fromAddr is an address in the form of package net.
+func fromAddr(a *shm.Addr) *net.TCPAddr {
+	port := a.Port<<8 | a.Port>>8
+	if a.Family == unix.AF_INET {
+		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte(a.Ip[:4])), port))
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom16(a.Ip).Unmap(), port))
+}
+
+// address asks for an address of a socket; nil: it has none.
+func (c *Container) address(op uint16, fd int) *net.TCPAddr {
+	reply, e := c.requests.Call(launch.NewRequest(op, launch.Cookie(fd)), -1)
+	if e != 0 {
+		return nil
+	}
+	return fromAddr(&reply.Addr)
+}
+
+// stream makes of a virtual socket what Go's poller watches. fd is closed.
+func stream(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "netcon")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, fmt.Errorf("%T is no Unix socket", c)
+	}
+	return u, nil
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)

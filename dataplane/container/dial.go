@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/dataplane/launch"
+	"netcon/shm"
+)
+
+// Dial connects to an address; network is tcp, tcp4 or tcp6.
+func (c *Container) Dial(network, address string) (net.Conn, error) {
+	return c.DialContext(context.Background(), network, address)
+}
+
+// DialContext connects to an address; network is tcp, tcp4 or tcp6. When ctx ends
+// before, so does the attempt.
+func (c *Container) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	targets, err := resolve(ctx, network, address, false)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	var first error
+	for _, to := range targets {
+		conn, err := c.dial(ctx, to)
+		if err == nil {
+			return conn, nil
+		}
+		err = &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+func (c *Container) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	fd, err := c.socket(family(to.Addr()))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.connect(ctx, fd, to); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	local, remote := c.address(shm.OpGetsockname, fd), c.address(shm.OpGetpeername, fd)
+	if remote == nil {
+		remote = net.TCPAddrFromAddrPort(to)
+	}
+	return c.newConn(fd, local, remote)
+}
+
+// connect waits for the outcome of an attempt, or the end of ctx.
+func (c *Container) connect(ctx context.Context, fd int, to netip.AddrPort) error {
+	r := launch.NewRequest(shm.OpConnect, launch.Cookie(fd))
+	r.Addr, r.Value = toAddr(to)
+	r.Flags = shm.FlagWait
+	if e := launch.SetMark(fd, shm.MarkUsed); e != 0 {
+		return failure("connect", e)
+	}
+	reply, e := c.requests.Begin(r, -1)
+	if e != 0 {
+		return failure("connect", e)
+	}
+	if err := unix.SetNonblock(reply, true); err != nil {
+		_ = unix.Close(reply)
+		return os.NewSyscallError("connect", err)
+	}
+	f := os.NewFile(uintptr(reply), "reply")
+	defer f.Close()
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(past) })()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		_, e = launch.Answer(int(fd))
+		return e != unix.EAGAIN
+	})
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return context.Cause(ctx)
+	case err != nil:
+		return err
+	case e != 0:
+		return failure("connect", e)
+	}
+	return nil
+}

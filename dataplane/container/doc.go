@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package container gives Go programs the network of a container: connections and
+// listeners that are a net.Conn and a net.Listener, without a launcher, a preload
+// library or a supervisor.
+//
+//	c, err := container.Attach("", "web")	// the container "web" of the default daemon
+//	l, err := c.Listen("tcp", ":80")
+//	go http.Serve(l, nil)
+//	conn, err := c.Dial("tcp", "10.42.0.7:5432")
+//
+//	http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
+//
+// # Theory of operation
+//
+// As the preload library does: each socket is one end of an AF_UNIX pair whose
+// other end the daemon has, control calls are requests on the attach socket, and
+// bytes go through the pair (shm/abi.h). So Go's poller, deadlines and all that
+// package net does with a file work, and what is read or written costs what it
+// costs on a Unix socket.
+//
+// # Ownership and concurrency
+//
+// As in package net: every method may be called from any goroutine. A connection
+// outlives its Container. A daemon that was started again is attached to again by
+// the next call; connections of the one before are gone.
+//
+// # Limits
+//
+// Names are looked up by the host's resolver, and tried one after the other. A
+// read that finds the connection reset asks the daemon for the error, which costs
+// a round trip.
+//
+// # Not supported
+//
+// UDP. Control of file descriptors (SyscallConn): a raw descriptor is not a TCP
+// socket.
+package container
