@@ -32,7 +32,7 @@ export GIT_CONFIG_COUNT := 1
 export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
-.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-xsk packetdrill simulation interop demo install clean
+.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-xsk packetdrill simulation mutants interop demo install clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -117,6 +117,9 @@ packetdrill: ## build build/packetdrill, which runs TCP scripts (see build/packe
 
 simulation: ## 100,000 seeded runs of the native TCP engine, about 6 minutes on two cores
 	$(GO) test -count=1 -timeout 60m ./dataplane/tcp -run 'TestSimulation$$' -sim.runs 100000 -v
+
+mutants: ## seed bugs into the native TCP engine, one by one: tests have to find each, about 15 minutes
+	$(GO) test -count=1 -timeout 90m ./dataplane/tcp -run '^TestMutants$$' -mutants . -v
 
 interop: testdeps ## the native TCP engine against the Linux kernel, over a veth, as root
 	$(GO) test -count=1 -timeout 60m -tags interop -v ./internal/tcphost

@@ -36,8 +36,8 @@ func simEngine(end tcpsim.End) (stream.Clocked, error) {
 	t, odds := simTuning(end)
 	n := end.Connections
 	limits := tcp.Limits{Connections: n, HalfOpen: n, Orphans: n, TimeWait: n}
-	if odds(8) {
-		limits.TimeWait = 1
+	if odds(8) && !end.Crowd {
+		limits.TimeWait = 1 // where FINs are lost and many go, some need one
 	}
 	return tcp.New(tcp.Config{
 		Name: end.Name, MTU: end.MTU, Addrs: []netip.Prefix{end.Addr}, Seed: end.Seed, Tuning: &t,

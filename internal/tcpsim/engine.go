@@ -35,6 +35,7 @@ func newEngineHost(w *world, at int) (*engineHost, error) {
 	}
 	if w.plan.want[Crowd] {
 		ec.Connections += 2 * len(w.plan.conns)
+		ec.Crowd = true
 	}
 	if w.plan.v6 {
 		ec.Addr = netip.PrefixFrom(w.plan.addr(at), 64)

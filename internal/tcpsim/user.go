@@ -40,7 +40,6 @@ type user struct {
 	eof       bool
 	done      bool
 	lied      bool
-	acked     bool // when it failed, all it had written was acknowledged
 	refused   bool
 	failed    syscall.Errno
 	listener  bool
@@ -151,7 +150,6 @@ func (u *user) act() error {
 	s := u.sock
 	if s.failed != 0 && u.failed == 0 {
 		u.failed = s.failed
-		u.acked = u.attached && u.host.acked(s)
 		w.tracef("%s: failed: %v", u.name, u.failed)
 		// What had arrived may be read still; it is read at once.
 		u.readAt, u.stopped = w.now, true
@@ -439,10 +437,6 @@ func (u *user) mayFail() error {
 	// The peer's end may be gone when ours still asks: all that matters has
 	// arrived.
 	if u.peerDone() && u.drained() && u.wasReset() {
-		return nil
-	}
-	// Nor its TIME-WAIT, where there are few records for it.
-	if u.drained() && u.sent == u.plan.bytes && u.acked && u.wasReset() {
 		return nil
 	}
 	return fmt.Errorf("failed: %v, with %d of %d bytes sent and %d of %d read", u.failed, u.sent, u.plan.bytes, u.got, u.peer.bytes)

@@ -22,7 +22,8 @@ type End struct {
 	Cookies bool   // SYN cookies always
 	Peer    bool   // the other end is gVisor
 
-	Connections int // at most so many at a time
+	Connections int  // at most so many at a time
+	Crowd       bool // there are many
 }
 
 // Config says what is simulated.
