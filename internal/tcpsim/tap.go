@@ -34,6 +34,8 @@ type half struct {
 	scaled  bool
 	forged  bool // somebody else sent a SYN in its name
 	several bool // it has sent more than one SYN-ACK, from cookies: one of them counts
+	others  bool // it did
+	first   [2]uint32
 
 	// An old SYN may reach an end that has closed while the other one is in
 	// TIME-WAIT, which answers with its last acknowledgment (RFC 9293 section
@@ -164,6 +166,7 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 			*me = half{
 				started: true, iss: seq, nxt: seq, forged: me.forged, several: again,
 				before: me.nxt, hasBefore: me.finSent,
+				others: again, first: [2]uint32{me.iss, seq},
 			}
 		}
 		if o.mss != 0 {
@@ -175,6 +178,9 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 			// its last bits are options.
 			me.stamped = false
 		}
+	}
+	if me.others && flags == wire.TCPAck && len(s.Payload()) == 0 && (seq == me.first[0]+1 || seq == me.first[1]+1) {
+		return nil // a cookie's connection may be open, and a record half open beside it
 	}
 	if me.several && flags&wire.TCPSyn == 0 {
 		me.several = false
