@@ -45,9 +45,10 @@ func (p *prr) ack(delivered, inflight, ssthresh, mss uint32, safe bool) (cwnd ui
 		send = min(int64(ssthresh-inflight), send)
 	}
 	send = max(send, 0)
-	if p.out == 0 && send == 0 {
-		// The fast retransmission leaves whatever the rates say.
-		send = int64(mss)
+	if p.out == 0 {
+		// The fast retransmission leaves whatever the rates say. Less than a
+		// segment would not let it go.
+		send = max(send, int64(mss))
 	}
 	return uint32(min(int64(inflight)+send, maxCwnd)), true
 }

@@ -133,6 +133,11 @@ func TestPRREdges(t *testing.T) {
 	if cwnd, _ := p.ack(1, 40*testMSS, 1*testMSS, testMSS, false); cwnd != 40*testMSS {
 		t.Errorf("cwnd %d, want the flight", cwnd)
 	}
+	// A window less than a segment above the flight does not keep it back.
+	p.start(12*testMSS, 3*testMSS, testMSS)
+	if cwnd, _ := p.ack(testMSS, 9*testMSS, 10*testMSS-200, testMSS, false); cwnd != 10*testMSS {
+		t.Errorf("cwnd %d, want one segment above the flight", cwnd)
+	}
 	// A flight that never was.
 	p.start(0, 1<<31, 0)
 	if cwnd, _ := p.ack(1<<32-1, 1<<31, 1<<30, testMSS, true); cwnd > maxCwnd {
