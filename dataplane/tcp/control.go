@@ -71,9 +71,19 @@ func (e *Engine) ccReduce(c *conn, w *work) {
 	c.setWindow(win)
 }
 
-// ccTimeout does so for a retransmission timeout, once for the same data.
+// ccTimeout does so for a retransmission timeout, once for the same data. In
+// recovery the window was reduced for this flight before: ssthresh is bound by
+// the flight alone (RFC 5681 equation 4 with the factor of RFC 9438 section
+// 4.8), not by a cwnd that is reduced already.
 func (e *Engine) ccTimeout(c *conn, w *work) {
-	e.ccReduce(c, w)
+	if w.phase == phaseRecovery || w.phase == phaseCWR {
+		before := c.ssthresh
+		c.cwnd = max(c.cwnd, c.flight())
+		e.ccReduce(c, w)
+		c.ssthresh = min(c.ssthresh, before)
+	} else {
+		e.ccReduce(c, w)
+	}
 	w.cc.timeout()
 }
 
