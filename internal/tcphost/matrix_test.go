@@ -19,7 +19,7 @@ import (
 	"netcon/internal/testenv/faults"
 )
 
-// line is the wire of every cell: fast enough for TCP to have something to find
+// line is the wire of most cells: fast enough for TCP to have something to find
 // out, slow enough for processors not to be what is measured.
 const line = "rate=200mbit,queue=30ms"
 
@@ -33,34 +33,60 @@ type cell struct {
 	rtt   time.Duration
 	flows int // several where loss, not the line, limits one: the mean of many
 	time  time.Duration
-	runs  int
 	// together says that the lanes run at the same time, so that what else the
 	// machine does meets all alike: where they are too slow to disturb one
 	// another.
 	together bool
+	// open says that the wire has no line rate: processors limit.
+	open bool
 }
 
-func (c cell) String() string { return fmt.Sprintf("loss=%s,rtt=%v", c.loss, c.rtt) }
+func (c cell) String() string {
+	s := fmt.Sprintf("loss=%s,rtt=%v,flows=%d", c.loss, c.rtt, c.flows)
+	if c.open {
+		s += ",open"
+	}
+	return s
+}
 
 func (c cell) faults(seed int) string {
-	return fmt.Sprintf("%s,drop=%s,delay=%v,seed=%d", line, c.loss, c.rtt/2, seed)
+	s := fmt.Sprintf("drop=%s,delay=%v,seed=%d", c.loss, c.rtt/2, seed)
+	if !c.open {
+		s = line + "," + s
+	}
+	return s
 }
 
-// cells are all combinations. The more chance there is in one, the longer it
-// takes.
+// unsent bounds what a sender has written and not sent when its time is over.
+func (c cell) unsent() int {
+	if c.flows >= 8 {
+		return 32 << 10
+	}
+	return 128 << 10
+}
+
+// matrixRuns is how often every lane runs a cell.
+const matrixRuns = 5
+
+// cells are all combinations. The more chance there is in one, the more flows it
+// has and the longer it takes.
 var cells = []cell{
-	{"0%", 0, 1, 3 * time.Second, 2, false},
-	{"0%", 20 * time.Millisecond, 1, 4 * time.Second, 2, false},
-	{"0%", 100 * time.Millisecond, 1, 6 * time.Second, 2, false},
-	{"0.1%", 0, 1, 3 * time.Second, 2, false},
-	{"0.1%", 20 * time.Millisecond, 2, 6 * time.Second, 3, false},
-	{"0.1%", 100 * time.Millisecond, 4, 10 * time.Second, 3, true},
-	{"1%", 0, 1, 4 * time.Second, 2, false},
-	{"1%", 20 * time.Millisecond, 4, 8 * time.Second, 2, true},
-	{"1%", 100 * time.Millisecond, 8, 10 * time.Second, 2, true},
-	{"5%", 0, 1, 10 * time.Second, 3, false},
-	{"5%", 20 * time.Millisecond, 8, 8 * time.Second, 2, true},
-	{"5%", 100 * time.Millisecond, 8, 10 * time.Second, 2, true},
+	{loss: "0%", flows: 1, time: 1500 * time.Millisecond},
+	{loss: "0%", rtt: 20 * time.Millisecond, flows: 1, time: 2 * time.Second},
+	{loss: "0%", rtt: 100 * time.Millisecond, flows: 1, time: 4 * time.Second},
+	{loss: "0.1%", flows: 1, time: 1500 * time.Millisecond},
+	{loss: "0.1%", rtt: 20 * time.Millisecond, flows: 4, time: 2500 * time.Millisecond},
+	{loss: "0.1%", rtt: 100 * time.Millisecond, flows: 4, time: 6 * time.Second, together: true},
+	{loss: "1%", flows: 1, time: 1500 * time.Millisecond},
+	{loss: "1%", rtt: 20 * time.Millisecond, flows: 4, time: 4 * time.Second, together: true},
+	{loss: "1%", rtt: 100 * time.Millisecond, flows: 8, time: 5 * time.Second, together: true},
+	{loss: "5%", flows: 1, time: 5 * time.Second, together: true},
+	{loss: "5%", flows: 4, time: 2500 * time.Millisecond},
+	{loss: "5%", rtt: 20 * time.Millisecond, flows: 8, time: 4 * time.Second, together: true},
+	{loss: "5%", rtt: 100 * time.Millisecond, flows: 16, time: 5 * time.Second, together: true},
+	{loss: "0%", flows: 1, time: 1500 * time.Millisecond, open: true},
+	{loss: "0.1%", flows: 1, time: 1500 * time.Millisecond, open: true},
+	{loss: "1%", flows: 1, time: 1500 * time.Millisecond, open: true},
 }
 
 // lane is two hosts and a wire between them. A host with a native engine has no
@@ -149,7 +175,7 @@ func (l *lane) start(t *testing.T, c cell, seed int) *transfer {
 	args := []string{"-flows", strconv.Itoa(c.flows), "-time", c.time.String()}
 	if c.loss != "0%" {
 		// Otherwise what lies in the buffer takes longer than the run.
-		args = append(args, "-unsent", strconv.Itoa(128<<10))
+		args = append(args, "-unsent", strconv.Itoa(c.unsent()))
 	}
 	x.ends[1] = l.host(t, 1, append(args, "-receive")...)
 	x.ends[1].WaitOutput(t, 10*time.Second, "ready")
@@ -221,11 +247,23 @@ func TestTransfers(t *testing.T) {
 
 // TestMatrix compares goodput with what two kernels reach over the same wire.
 // It takes minutes: NETCON_INTEROP=long. NETCON_INTEROP_CELLS picks cells by a
-// part of their name, NETCON_INTEROP_RUNS changes how often each is run.
+// part of their name, NETCON_INTEROP_RUNS changes how often each is run, and
+// NETCON_INTEROP_OUT is where the table (.md) and every transfer (.jsonl) go.
 func TestMatrix(t *testing.T) {
 	if os.Getenv("NETCON_INTEROP") != "long" {
 		t.Skip("not asked for: NETCON_INTEROP=long")
 	}
+	runs := matrixRuns
+	if v := os.Getenv("NETCON_INTEROP_RUNS"); v != "" {
+		var err error
+		if runs, err = strconv.Atoi(v); err != nil || runs < 1 {
+			t.Fatalf("NETCON_INTEROP_RUNS is %q (want a number from 1 on)", v)
+		}
+	}
+	chosen := slices.DeleteFunc(slices.Clone(cells), func(c cell) bool {
+		return !strings.Contains(c.String(), os.Getenv("NETCON_INTEROP_CELLS"))
+	})
+	r := newMatrixReport(t, os.Getenv("NETCON_INTEROP_OUT"))
 	p := buildPrograms(t)
 	// Whoever waits for a processor is slow, whatever its TCP: real-time
 	// priority for every process of every lane.
@@ -237,55 +275,37 @@ func TestMatrix(t *testing.T) {
 		newLane(t, "engine to Linux", p, true, false),
 		newLane(t, "Linux to engine", p, false, true),
 	}
-	var table strings.Builder
-	table.WriteString("| loss | RTT | flows | Linux to Linux | engine to Linux | ratio | Linux to engine | ratio |\n|---|---|---|---|---|---|---|---|\n")
-	for _, c := range cells {
-		if !strings.Contains(c.String(), os.Getenv("NETCON_INTEROP_CELLS")) {
-			continue
-		}
-		if v := os.Getenv("NETCON_INTEROP_RUNS"); v != "" {
-			var err error
-			if c.runs, err = strconv.Atoi(v); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got := make([][]float64, len(lanes))
-		for run := range c.runs {
-			seed := 1 + run
-			running := make([]*transfer, len(lanes))
-			note := func(i int) {
-				o := running[i].finish(t)
-				got[i] = append(got[i], o.goodput/1e6)
-				fmt.Fprintf(os.Stderr, "%v seed %d, %s: %.2f Mbit/s, %d retransmitted, the wire dropped %d and overflowed %d\n",
-					c, seed, lanes[i].name, o.goodput/1e6, o.retransmitted, o.wire.AToB.Dropped, o.wire.AToB.Overflowed)
-				for _, e := range o.ends {
-					if e.Stats != nil && len(e.Stats.Drops) > 0 {
-						fmt.Fprintf(os.Stderr, "\tthe engine dropped %v\n", e.Stats.Drops)
-					}
-				}
-			}
-			for k := range lanes {
-				i := (run + k) % len(lanes)
-				running[i] = lanes[i].start(t, c, seed)
-				if !c.together {
-					note(i)
-				}
-			}
-			for i := range lanes {
-				if c.together {
-					note(i)
-				}
-			}
-		}
-		m := [3]float64{mean(got[0]), mean(got[1]), mean(got[2])}
-		fmt.Fprintf(&table, "| %s | %v | %d | %.2f | %.2f | %.2f | %.2f | %.2f |\n", c.loss, c.rtt, c.flows, m[0], m[1], m[1]/m[0], m[2], m[2]/m[0])
+	for k, c := range chosen {
+		fmt.Fprintf(os.Stderr, "cell %d of %d: %v\n", k+1, len(chosen), c)
+		r.row(c, runCell(t, r, lanes, c, runs))
 	}
-	fmt.Fprintf(os.Stderr, "goodput in Mbit/s, line %s\n%s", line, table.String())
+	r.end(t)
 }
 
-func mean(v []float64) (m float64) {
-	for _, x := range v {
-		m += x / float64(len(v))
+// runCell runs one cell on every lane, runs times with a seed each, and returns
+// the goodputs in Mbit/s. Lanes take turns, and another begins every time.
+func runCell(t *testing.T, r *matrixReport, lanes []*lane, c cell, runs int) [][]float64 {
+	t.Helper()
+	got := make([][]float64, len(lanes))
+	for run := range runs {
+		running := make([]*transfer, len(lanes))
+		finish := func(i int) {
+			o := running[i].finish(t)
+			got[i] = append(got[i], o.goodput/1e6)
+			r.transfer(t, lanes[i].name, c, 1+run, o)
+		}
+		for k := range lanes {
+			i := (run + k) % len(lanes)
+			running[i] = lanes[i].start(t, c, 1+run)
+			if !c.together {
+				finish(i)
+			}
+		}
+		for i := range lanes {
+			if c.together {
+				finish(i)
+			}
+		}
 	}
-	return m
+	return got
 }
