@@ -477,3 +477,35 @@ func (s engineServer) Accept() (tcphost.Stream, error) {
 	}
 	return c, nil
 }
+
+// roles runs a test for both families and with the engine as client and server.
+func roles(t *testing.T, f func(t *testing.T, w where, active bool)) {
+	for _, w := range families {
+		for _, active := range []bool{true, false} {
+			name := w.name + "/server"
+			if active {
+				name = w.name + "/client"
+			}
+			t.Run(name, func(t *testing.T) { f(t, w, active) })
+		}
+	}
+}
+
+// info returns what the kernel knows of a connection.
+func info(t *testing.T, c *net.TCPConn) (i unix.TCPInfo) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		p, e := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err = e; err == nil {
+			i = *p
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}

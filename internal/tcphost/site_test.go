@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build interop
-
 package tcphost_test
 
 import (
@@ -197,19 +195,6 @@ func (s *site) connect(t *testing.T, w where, active bool, n int, options ...opt
 	return links
 }
 
-// roles runs a test for both families and with the engine as client and server.
-func roles(t *testing.T, f func(t *testing.T, w where, active bool)) {
-	for _, w := range families {
-		for _, active := range []bool{true, false} {
-			name := w.name + "/server"
-			if active {
-				name = w.name + "/client"
-			}
-			t.Run(name, func(t *testing.T) { f(t, w, active) })
-		}
-	}
-}
-
 // send writes n bytes of a pattern and the end.
 func send(s tcphost.Stream, seed byte, n int) error {
 	p := tcphost.NewPattern(seed)
@@ -271,23 +256,4 @@ func wrap(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
-}
-
-// info returns what the kernel knows of a connection.
-func info(t *testing.T, c *net.TCPConn) (i unix.TCPInfo) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw.Control(func(fd uintptr) {
-		p, e := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err = e; err == nil {
-			i = *p
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
 }
