@@ -27,6 +27,8 @@ type scenario struct {
 	// with packages that make testdeps installs.
 	short bool
 	run   func(t *testing.T, e *env)
+	// found adds to the remark what the two runs found; may be nil.
+	found func() string
 }
 
 var scenarios []scenario
@@ -72,6 +74,9 @@ func TestApps(t *testing.T) {
 			}
 		})
 		r.netconTime = time.Since(start)
+		if s.found != nil {
+			r.remark = strings.TrimSpace(s.remark + " " + s.found())
+		}
 		if !long {
 			continue
 		}
