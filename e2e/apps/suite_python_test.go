@@ -18,6 +18,7 @@ import (
 // with the kernel, and families that most kernels do not have.
 var pythonElsewhere = []string{
 	"*UDP*", "*udp*", "*Datagram*", "*datagram*", "*dgram*", "*DTLS*",
+	"*test_sock_lowlevel*test_recvfrom*", "*test_sock_lowlevel*test_sendto*",
 	"*VSOCK*", "*RDS*", "*CAN*", "*Qipcrtr*", "*ISOTP*", "*SCTP*", "*TIPC*", "*Bluetooth*", "*AFALG*",
 }
 
