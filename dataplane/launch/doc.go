@@ -5,9 +5,10 @@
 // # Theory of operation
 //
 // Inspect looks at the program's ELF file, through "#!" lines, and says what answers
-// its socket calls: the preload library, or a supervisor (package supervise). Attach connects to the
-// daemon's attach socket, names the container and gets that connection as the
-// descriptor that stands for the container. Environ adds what the shim needs to
+// its socket calls: the preload library, or a supervisor (package supervise).
+// Attach connects to the daemon's attach socket, names the container and gets that
+// connection as the descriptor that stands for the container. Requests asks the
+// daemon through it, for those who have no preload library to do so. Environ adds what the shim needs to
 // the program's environment. Exec then replaces the launcher: there is no
 // process in between, so exit status and signals are the program's own.
 //
