@@ -223,11 +223,14 @@ func TestNoCollection(t *testing.T) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	start := time.Now()
 	for segments := 0; segments < 1_000_000; segments += 12_000 {
 		p.bulk(16 << 20)
 	}
 	runtime.ReadMemStats(&after)
-	if n := after.NumGC - before.NumGC; n != 0 {
+	// The runtime starts one by itself every two minutes.
+	idle := uint32(time.Since(start) / (2 * time.Minute))
+	if n := after.NumGC - before.NumGC; n > idle {
 		t.Errorf("%d cycles of the collector", n)
 	}
 }
