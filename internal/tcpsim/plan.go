@@ -361,10 +361,11 @@ func (p *plan) planHost(i int, r *rand.Rand) {
 	}
 	if p.want[ClockJump] {
 		h.jumpAt = time.Duration(r.Int64N(int64(4 * second)))
-		h.jump = time.Duration(r.Int64N(int64(100 * second)))
+		// An orphan gives up after 102 s: those of a blackout and of the backoff
+		// that follows are among them.
+		h.jump = min(time.Duration(r.Int64N(int64(100*second))), 60*second)
 		if p.want[Blackout] {
-			// An orphan gives up after 102 s, those of the blackout included.
-			h.jump = min(h.jump, 80*second)
+			h.jump = min(h.jump, 30*second)
 		}
 	}
 	if p.want[LateAccept] {
