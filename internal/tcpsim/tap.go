@@ -179,12 +179,13 @@ func (t *tap) segment(host int, s wire.TCP, o *options) error {
 			me.stamped = false
 		}
 	}
-	if me.others && flags == wire.TCPAck && len(s.Payload()) == 0 && (seq == me.first[0]+1 || seq == me.first[1]+1) {
-		return nil // a cookie's connection may be open, and a record half open beside it
-	}
 	if me.several && flags&wire.TCPSyn == 0 {
 		me.several = false
 		me.iss, me.nxt = seq-1, seq
+	}
+	if other := seq - 1; me.others && flags == wire.TCPAck && len(s.Payload()) == 0 && other != me.iss &&
+		(other == me.first[0] || other == me.first[1]) {
+		return nil // the peer talks to a cookie, and a record is half open beside it
 	}
 	if !me.started {
 		return fmt.Errorf("segment of a connection without a SYN")
