@@ -22,7 +22,6 @@ func (e *Engine) sampleRTT(c *conn, us uint32) {
 		flight = c.flight()
 	}
 	c.rtt.sample(us, e.ms, flight, uint32(c.mss))
-	c.backoff = 0
 }
 
 // baseRTO returns the retransmission timeout without backoff, microseconds.

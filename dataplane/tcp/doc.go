@@ -84,8 +84,10 @@
 //
 // Differences from Linux: congestion control counts bytes, not segments; the
 // state of CUBIC starts anew after a retransmission timeout of idleness; the
-// accept queue may hold connections that have been reset since (as Linux) and
-// reports that by Failed.
+// backoff of a timeout ends with the first new acknowledgment, whether that is a
+// measurement or not (RFC 6298 section 5.5 waits for one); the accept queue may
+// hold connections that have been reset since (as Linux) and reports that by
+// Failed.
 //
 // # References
 //
