@@ -29,8 +29,16 @@ func (e *Engine) textArrives(i uint32, c *conn, s *segment, copied bool) {
 	fin := s.flags&wire.TCPFin != 0
 	start := seqMax(s.seq, c.rcvNxt)
 	if seqGT(end, c.rcvEdge) {
-		// RFC 9293 section 3.10.7.4: trim what is beyond the window.
-		end, fin = c.rcvEdge, false
+		// RFC 9293 section 3.10.7.4: trim what is beyond the window. Its
+		// field rounded up: what that offered is taken.
+		if edge := c.rcvEdge + 1<<c.rcvScale() - 1; seqGT(end, edge) {
+			end, fin = edge, false
+		}
+		if end-c.rcvNxt <= e.room(i, c) {
+			c.rcvEdge = end
+		} else {
+			end, fin = c.rcvEdge, false
+		}
 	}
 	if fin {
 		w := e.workOf(i, c)
