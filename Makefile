@@ -121,8 +121,9 @@ simulation: ## 100,000 seeded runs of the native TCP engine, about 6 minutes on 
 mutants: ## seed bugs into the native TCP engine, one by one: tests have to find each, about 15 minutes
 	$(GO) test -count=1 -timeout 90m ./dataplane/tcp -run '^TestMutants$$' -mutants . -v
 
-interop: testdeps ## the native TCP engine against the Linux kernel, over a veth, as root
-	$(GO) test -count=1 -timeout 60m -tags interop -v ./internal/tcphost
+interop: testdeps ## the native TCP engine against the Linux kernel, over a veth, as root (NETCON_INTEROP=long: and its goodput)
+	@mkdir -p build
+	NETCON_INTEROP_OUT=$(CURDIR)/build/interop $(GO) test -count=1 -timeout 20m -tags interop -v ./internal/tcphost
 
 demo: deps build ## the two-minute tour
 	build/netcon demo
