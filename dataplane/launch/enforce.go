@@ -53,12 +53,12 @@ func runEnforced(path string, argv, env []string) (status int, err error) {
 			Pdeathsig: unix.SIGKILL,
 		},
 	}
-	// What a terminal sends, it sends to the child as well: it must not end us,
-	// and is not passed on. Ignoring it would make the child ignore it, while
+	// What a terminal sends to its foreground, it sends to the child as well: it
+	// must not end us, and is not passed on. Ignoring it would make the child ignore it, while
 	// what is handled here has its default there. What we were started to ignore
 	// (nohup) stays so in both.
-	signals, terminal := make(chan os.Signal, 16), make(chan os.Signal, 1)
-	handle(terminal, unix.SIGINT, unix.SIGQUIT)
+	signals, terminal := make(chan os.Signal, 16), make(chan os.Signal, 16)
+	handle(terminal, unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH)
 	handle(signals, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT)
 	defer signal.Stop(signals)
 	defer signal.Stop(terminal)
@@ -77,6 +77,10 @@ func runEnforced(path string, argv, env []string) (status int, err error) {
 			select {
 			case s := <-signals:
 				_ = c.Process.Signal(s)
+			case s := <-terminal:
+				if !inForeground() {
+					_ = c.Process.Signal(s)
+				}
 			case <-done:
 				return
 			}
@@ -94,6 +98,17 @@ func runEnforced(path string, argv, env []string) (status int, err error) {
 		return killedBySignal + int(w.Signal()), nil
 	}
 	return exit.ExitCode(), nil
+}
+
+// inForeground reports whether we are in the foreground of a terminal.
+func inForeground() bool {
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(tty)
+	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // handle is signal.Notify for those of the signals that are not ignored.

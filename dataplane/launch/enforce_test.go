@@ -109,6 +109,23 @@ func TestEnforce(t *testing.T) {
 	}
 }
 
+// TestEnforcePassesSignals: what is sent to a launcher that waits for its child,
+// and not by a terminal, reaches the child.
+func TestEnforcePassesSignals(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTools(t, "setsid")
+	for _, name := range []string{"TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "WINCH", "CONT"} {
+		script := fmt.Sprintf(`trap "exit 9" %[1]s; kill -%[1]s $PPID; n=0; while [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done`, name)
+		out, status := enforced(t, 65534, script, "setsid")
+		if status == 99 {
+			t.Skipf("missing capability: user namespaces for all: %s", out)
+		}
+		if status != 9 {
+			t.Errorf("SIG%s: status %d, want 9\n%s", name, status, out)
+		}
+	}
+}
+
 // ignored returns the signals that a program under the launcher ignores.
 func ignored(t *testing.T, uid uint32, prefix ...string) (mask uint64) {
 	t.Helper()
