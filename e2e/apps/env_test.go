@@ -86,7 +86,8 @@ vteps = [%q]
 name = "app"
 network = "apps"
 addresses = [%q, %q]
-`, h.run, self, peer, v4, v6)
+uids = [%d]
+`, h.run, self, peer, v4, v6, nobody)
 	file := filepath.Join(dir, "netcon.toml")
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
@@ -96,6 +97,27 @@ addresses = [%q, %q]
 	h.startDaemon(t)
 	h.prefix = append(h.ns.Prefix(), exe, "exec", "-run", h.run, "-n", "app", "--")
 	return h
+}
+
+// nobody is the user that may use the containers beside root.
+const nobody = 65534
+
+// unprivileged returns the host for programs that start as an ordinary user; under
+// netcon that user starts them, in an empty namespace.
+func (h *host) unprivileged(t testing.TB) *host {
+	t.Helper()
+	u := *h
+	u.prefix = append(h.ns.Prefix(), "setpriv", fmt.Sprintf("--reuid=%d", nobody), fmt.Sprintf("--regid=%d", nobody), "--clear-groups", "--reset-env", "--")
+	if h.client == nil {
+		return &u
+	}
+	// Where that user can read it.
+	dir := testenv.OpenDir(t)
+	for _, name := range []string{"netcon", "libnetcon.so"} {
+		testenv.Run(t, nil, "cp", "-p", filepath.Join(filepath.Dir(netconProgram(t)), name), dir)
+	}
+	u.prefix = append(u.prefix, filepath.Join(dir, "netcon"), "exec", "-enforce", "-run", h.run, "-n", "app", "--")
+	return &u
 }
 
 // startDaemon starts the host's daemon and waits until it answers.

@@ -17,7 +17,21 @@ func init() {
 	packages := []string{"postgresql", "postgresql-contrib", "util-linux"}
 	add(scenario{
 		name: "postgresql-pgbench", packages: packages, does: "as user postgres, a forked process for each connection: pgbench -c 50 for 5 s, then prepared and one connection for each transaction; none failed, and the sums agree", bytes: 2 << 20,
-		run: pgbench,
+		run: func(t *testing.T, e *env) {
+			p := startPostgresql(t, e)
+			p.bench(t, e.b, "-c 50 -j 4 -T 5", "-c 10 -j 2 -M prepared -t 200", "-c 4 -t 25 -C")
+			p.stop(t)
+		},
+	})
+	add(scenario{
+		name: "postgresql-user", packages: packages, does: "server and pgbench -c 10 started by an ordinary user, under netcon with `netcon exec -enforce`", bytes: 1 << 20,
+		run: func(t *testing.T, e *env) {
+			p := &postgresql{h: e.a.unprivileged(t), dir: worldDir(t)}
+			p.init(t, "nobody")
+			p.start(t)
+			p.bench(t, e.b.unprivileged(t), "-c 10 -j 2 -t 200", "-c 4 -t 25 -C")
+			p.stop(t)
+		},
 	})
 	add(scenario{
 		name: "postgresql-copy", packages: packages, does: "COPY of 200,000 rows (22 MB) out, in and out again over IPv4, IPv6 and TLS; hashes equal", bytes: 2 * 4 * 20 << 20,
@@ -42,10 +56,13 @@ type postgresql struct {
 	*testenv.Process
 	h   *host
 	dir string
+	as  []string // the words before a program of its user
 }
 
-// asPostgres are the words before a program that runs as user postgres.
-var asPostgres = []string{"setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"}
+// asUser returns the words before a program that runs as a user.
+func asUser(user string) []string {
+	return []string{"setpriv", "--reuid", user, "--clear-groups", "--"}
+}
 
 // pgProgram returns the path of a program that is not in PATH.
 func pgProgram(t testing.TB, name string) string {
@@ -57,25 +74,32 @@ func pgProgram(t testing.TB, name string) string {
 	return found[len(found)-1]
 }
 
-// startPostgresql makes a database cluster and serves it on host a.
+// startPostgresql makes a database cluster and serves it on host a, as user
+// postgres.
 func startPostgresql(t *testing.T, e *env) *postgresql {
 	t.Helper()
-	p := &postgresql{h: e.a, dir: worldDir(t)}
-	initdb := append(asPostgres[:len(asPostgres):len(asPostgres)], pgProgram(t, "initdb"), "-D", p.dir+"/data", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	p := &postgresql{h: e.a, dir: worldDir(t), as: asUser("postgres")}
+	p.init(t, "postgres")
+	p.start(t)
+	return p
+}
+
+// init makes a database cluster that belongs to a user.
+func (p *postgresql) init(t *testing.T, user string) {
+	t.Helper()
+	initdb := append(asUser(user), pgProgram(t, "initdb"), "-D", p.dir+"/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 	if _, err := testenv.Try(nil, 2*time.Minute, initdb...); err != nil {
 		t.Fatal(err)
 	}
 	put(t, p.dir+"/data", "pg_hba.conf", "host all all all trust\nhost replication all all trust\n")
 	certificate(t, p.dir)
-	testenv.Run(t, nil, "chown", "postgres", p.dir+"/key.pem", p.dir+"/cert.pem")
-	p.start(t)
-	return p
+	testenv.Run(t, nil, "chown", user, p.dir+"/key.pem", p.dir+"/cert.pem")
 }
 
 // start serves the cluster until the test ends.
 func (p *postgresql) start(t *testing.T) {
 	t.Helper()
-	argv := append(asPostgres[:len(asPostgres):len(asPostgres)], pgProgram(t, "postgres"), "-D", p.dir+"/data")
+	argv := append(p.as[:len(p.as):len(p.as)], pgProgram(t, "postgres"), "-D", p.dir+"/data")
 	for _, setting := range []string{
 		"listen_addresses=*", "unix_socket_directories=" + p.dir, "max_connections=100", "fsync=off", "shared_buffers=64MB",
 		"ssl=on", "ssl_cert_file=" + p.dir + "/cert.pem", "ssl_key_file=" + p.dir + "/key.pem",
@@ -116,24 +140,24 @@ func (p *postgresql) waitFor(t *testing.T, from *host, sql string) (rows string)
 	return rows
 }
 
-func pgbench(t *testing.T, e *env) {
-	p := startPostgresql(t, e)
+// bench runs pgbench, and looks at what it left.
+func (p *postgresql) bench(t *testing.T, from *host, modes ...string) {
+	t.Helper()
 	run := func(args ...string) string {
-		return e.b.do(t, 2*time.Minute, append([]string{"pgbench", "-h", a4, "-U", "postgres"}, args...)...)
+		return from.do(t, 2*time.Minute, append([]string{"pgbench", "-h", p.h.v4, "-U", "postgres"}, args...)...)
 	}
 	run("-i", "-q", "-s", "2", "postgres")
-	for _, args := range []string{"-c 50 -j 4 -T 5", "-c 10 -j 2 -M prepared -t 200", "-c 4 -t 25 -C"} {
+	for _, args := range modes {
 		out := run(append([]string{"-n"}, append(strings.Fields(args), "postgres")...)...)
 		if !strings.Contains(out, "number of failed transactions: 0 ") || strings.Contains(out, "actually processed: 0") {
 			t.Errorf("pgbench %s printed:\n%s", args, out)
 		}
 	}
-	got := p.ask(t, e.b, `select count(*) > 2000, (select sum(abalance) from pgbench_accounts) = sum(delta),
+	got := p.ask(t, from, `select count(*) >= 2100, (select sum(abalance) from pgbench_accounts) = sum(delta),
 		(select sum(bbalance) from pgbench_branches) = sum(delta), (select sum(tbalance) from pgbench_tellers) = sum(delta) from pgbench_history`)
 	if got != "t|t|t|t" {
 		t.Errorf("enough transactions, accounts, branches and tellers agree: %s", got)
 	}
-	p.stop(t)
 }
 
 func postgresqlCopy(t *testing.T, e *env) {
@@ -240,8 +264,8 @@ func postgresqlCrash(t *testing.T, e *env) {
 func postgresqlReplication(t *testing.T, e *env) {
 	p := startPostgresql(t, e)
 	p.ask(t, e.b, "create table rows as select i, md5(i::text) from generate_series(1, 200000) i")
-	replica := &postgresql{h: e.b, dir: worldDir(t)}
-	backup := append(asPostgres[:len(asPostgres):len(asPostgres)], "pg_basebackup", "-h", a4, "-U", "postgres", "-D", replica.dir+"/data", "-R", "-c", "fast", "-X", "stream")
+	replica := &postgresql{h: e.b, dir: worldDir(t), as: asUser("postgres")}
+	backup := append(asUser("postgres"), "pg_basebackup", "-h", a4, "-U", "postgres", "-D", replica.dir+"/data", "-R", "-c", "fast", "-X", "stream")
 	e.b.do(t, 2*time.Minute, backup...)
 	for _, name := range []string{"key.pem", "cert.pem"} {
 		testenv.Run(t, nil, "cp", "-p", p.dir+"/"+name, replica.dir+"/"+name)
