@@ -52,7 +52,7 @@ func java(t *testing.T, e *env, file string, client func(to string) []string) {
 	server := e.a.start(t, append(words[:len(words):len(words)], "server", "8000")...)
 	server.WaitOutput(t, time.Minute, "ready")
 	for _, to := range []string{a4, a6} {
-		got := e.b.do(t, 2*time.Minute, append(append(words[:len(words):len(words)], "client"), client(to)...)...)
+		got := e.b.do(t, 3*time.Minute, append(append(words[:len(words):len(words)], "client"), client(to)...)...)
 		if got != "ok\n" {
 			t.Errorf("the client of %s printed %q", to, got)
 		}

@@ -52,9 +52,9 @@ func echoScript(t *testing.T, e *env, interpreter, script, mode string, client f
 		t.Fatal(err)
 	}
 	server := e.a.start(t, interpreter, path, mode, "8000")
-	server.WaitOutput(t, 30*time.Second, "ready")
+	server.WaitOutput(t, time.Minute, "ready")
 	for _, to := range []string{a4, a6} {
-		got := e.b.do(t, 90*time.Second, append([]string{interpreter, path}, client(to)...)...)
+		got := e.b.do(t, 3*time.Minute, append([]string{interpreter, path}, client(to)...)...)
 		if got != "ok\n" {
 			t.Errorf("the client of %s printed %q", to, got)
 		}

@@ -113,7 +113,7 @@ async def one(options, i, processes):
 
 async def client(options):
     processes = set()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         await asyncio.gather(*(one(options, i, processes) for i in range(options.connections)))
     print("ok", len(processes))
 
