@@ -58,7 +58,6 @@ var optionRange = [stream.NumOptions]struct{ least, most int }{
 	stream.OptMaxSeg:       {0, 32767},
 	stream.OptUserTimeout:  {0, 1<<31 - 1},
 	stream.OptSynCount:     {1, 127},
-	stream.OptDeferAccept:  {0, 1<<31 - 1},
 	stream.OptLinger2:      {-1 << 31, 1<<31 - 1},
 	stream.OptSendBuffer:   {0, 1<<31 - 1},
 	stream.OptRecvBuffer:   {0, 1<<31 - 1},
@@ -69,13 +68,14 @@ var optionRange = [stream.NumOptions]struct{ least, most int }{
 	stream.OptLinger:       {-1, 1<<31 - 1},
 }
 
-// SetOption implements stream.Engine.
+// SetOption implements stream.Engine. OptDeferAccept is left to the sockets:
+// gVisor holds back a connection that ends without a byte as well.
 func (s *Stack) SetOption(h stream.Handle, opt stream.Option, v int) (errno syscall.Errno) {
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return errno
 	}
-	if opt >= stream.NumOptions {
+	if opt >= stream.NumOptions || opt == stream.OptDeferAccept {
 		return syscall.ENOPROTOOPT
 	}
 	switch opt {
@@ -145,9 +145,6 @@ func (k *socket) setOption(opt stream.Option, v int) syscall.Errno {
 	case stream.OptUserTimeout:
 		o := tcpip.TCPUserTimeoutOption(time.Duration(v) * time.Millisecond)
 		return errnoOf(k.ep.SetSockOpt(&o))
-	case stream.OptDeferAccept:
-		o := tcpip.TCPDeferAcceptOption(time.Duration(v) * time.Second)
-		return errnoOf(k.ep.SetSockOpt(&o))
 	case stream.OptLinger2:
 		o := tcpip.TCPLingerTimeoutOption(time.Duration(v) * time.Second)
 		return errnoOf(k.ep.SetSockOpt(&o))
@@ -174,7 +171,7 @@ func (s *Stack) Option(h stream.Handle, opt stream.Option) (v int, errno syscall
 	if errno != 0 {
 		return 0, errno
 	}
-	if opt >= stream.NumOptions {
+	if opt >= stream.NumOptions || opt == stream.OptDeferAccept {
 		return 0, syscall.ENOPROTOOPT
 	}
 	defer s.guard("option", &errno)

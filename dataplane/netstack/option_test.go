@@ -33,7 +33,6 @@ func TestOptions(t *testing.T) {
 		{stream.OptMaxSeg, 536, 1000, []int{87, 32768}},
 		{stream.OptUserTimeout, 0, 3000, []int{-1}},
 		{stream.OptSynCount, 6, 2, []int{0, 128}},
-		{stream.OptDeferAccept, 0, 3, nil},
 		{stream.OptLinger2, 60, 10, nil},
 		{stream.OptSendBuffer, defaultBuffer, 65536, nil},
 		{stream.OptRecvBuffer, defaultBuffer, 65536, nil},

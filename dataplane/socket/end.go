@@ -150,6 +150,9 @@ func (t *Set) remember(s *sock) {
 // drop frees a socket that has no engine handle any more.
 func (t *Set) drop(s *sock) {
 	t.wakeWaiters(s, unix.ECONNRESET)
+	if s.has(fDeferred) {
+		t.forget(s)
+	}
 	t.closePair(s)
 	t.takeBuffers(s)
 	delete(t.byCookie, s.cookie)
@@ -165,9 +168,8 @@ func (t *Set) Close() {
 		return
 	}
 	t.slab.each(func(s *sock) {
-		if s.pending != nil {
-			closeFD(s.pending.fd)
-			s.pending = nil
+		for len(s.pending) > 0 {
+			s.delivered()
 		}
 		if s.handle != 0 {
 			t.engine.Abort(s.handle)
@@ -188,9 +190,8 @@ func (t *Set) Restart(e stream.Engine) {
 	t.engine = e
 	t.closeRequest()
 	t.slab.each(func(s *sock) {
-		if s.pending != nil {
-			closeFD(s.pending.fd)
-			s.pending = nil
+		for len(s.pending) > 0 {
+			s.delivered()
 		}
 		s.handle = 0
 		s.errno = unix.ECONNRESET

@@ -354,7 +354,7 @@ func (e *fakeEngine) Remote(h stream.Handle) (netip.AddrPort, syscall.Errno) {
 }
 
 func (e *fakeEngine) SetOption(h stream.Handle, o stream.Option, v int) syscall.Errno {
-	if o == stream.OptCork {
+	if o == stream.OptCork || o == stream.OptDeferAccept {
 		return unix.ENOPROTOOPT
 	}
 	e.get(h).opts[o] = v

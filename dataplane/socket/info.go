@@ -17,7 +17,7 @@ type Info struct {
 	State     string         `json:"state"`  // as ss names it
 	Local     netip.AddrPort `json:"local"`
 	Remote    netip.AddrPort `json:"remote"`
-	RecvQueue int            `json:"recv_queue"` // bytes; of a listener: connections not on its pair, 0 or 1
+	RecvQueue int            `json:"recv_queue"` // bytes; of a listener: connections not on its pair
 	SendQueue int            `json:"send_queue"` // bytes; of a listener: its backlog
 	PID       int32          `json:"pid"`        // who made it, or made its listener
 	UID       uint32         `json:"uid"`
@@ -64,9 +64,7 @@ func (t *Set) info(s *sock, now time.Time) Info {
 	switch s.state {
 	case stListening:
 		i.SendQueue = int(s.backlog)
-		if s.pending != nil {
-			i.RecvQueue = 1
-		}
+		i.RecvQueue = len(s.pending)
 	case stConnecting, stConnected, stClosing:
 		i.Remote = s.remote
 		if s.handle == 0 {

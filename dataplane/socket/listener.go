@@ -26,18 +26,18 @@ func (t *Set) accept(s *sock) {
 		return
 	}
 	for range visitAccepts {
-		if s.pending == nil && !t.takeConnection(s) {
+		if len(s.pending) == 0 && !t.takeConnection(s) {
 			return
 		}
-		if !t.deliver(s) {
+		if len(s.pending) > 0 && !t.deliver(s) {
 			return
 		}
 	}
 	t.enqueue(s)
 }
 
-// takeConnection takes one connection from the engine into s.pending. What it
-// needs is made first, so a connection is never taken in vain.
+// takeConnection takes one connection from the engine into s.pending, or puts it
+// aside. What it needs is made first, so a connection is never taken in vain.
 func (t *Set) takeConnection(s *sock) bool {
 	if !s.has(fAccept) {
 		return false
@@ -85,17 +85,19 @@ func (t *Set) takeConnection(s *sock) bool {
 	c.flags |= fClaimed | fCanWrite | s.flags&fSupervised
 	c.remote, _ = t.engine.Remote(h)
 	t.engine.Attach(h, &c.pair)
-	s.pending = &undelivered{user: c.user(), fd: t.spare[1]}
+	fd := t.spare[1]
 	t.spare = [2]int32{-1, -1}
+	if !t.deferAccept(s, c, fd) {
+		s.pending = append(s.pending, undelivered{user: c.user(), fd: fd})
+	}
 	return true
 }
 
-// deliver puts s.pending on the listener's pair.
+// deliver puts the first of s.pending on the listener's pair.
 func (t *Set) deliver(s *sock) bool {
-	c := t.slab.lookup(s.pending.user)
+	c := t.slab.lookup(s.pending[0].user)
 	if c == nil { // died while it waited
-		closeFD(s.pending.fd)
-		s.pending = nil
+		s.delivered()
 		return true
 	}
 	if !s.has(fCanWrite) {
@@ -119,8 +121,7 @@ func (t *Set) deliver(s *sock) bool {
 		t.lastClose(s)
 		return false
 	}
-	closeFD(s.pending.fd)
-	s.pending = nil
+	s.delivered()
 	t.stat.Count(stat.Accepts)
 	if !t.watch(c) {
 		t.abort(c)
@@ -130,22 +131,32 @@ func (t *Set) deliver(s *sock) bool {
 	return true
 }
 
+// delivered takes the first of s.pending away.
+func (s *sock) delivered() {
+	closeFD(s.pending[0].fd)
+	if s.pending = s.pending[1:]; len(s.pending) == 0 {
+		s.pending = nil
+	}
+}
+
 func (t *Set) sendAccept(s *sock, rec *shm.Accept) syscall.Errno {
 	for {
-		if e := t.msg.sendFD(s.fd, shm.AcceptBytes(rec), s.pending.fd); e != unix.EINTR {
+		if e := t.msg.sendFD(s.fd, shm.AcceptBytes(rec), s.pending[0].fd); e != unix.EINTR {
 			return e
 		}
 	}
 }
 
-// dropPending resets a connection that was accepted but not delivered.
+// dropPending resets the connections that were accepted but not delivered.
 func (t *Set) dropPending(s *sock) {
-	if s.pending == nil {
-		return
+	if s.state == stListening {
+		t.dropDeferred(s)
 	}
-	closeFD(s.pending.fd)
-	if c := t.slab.lookup(s.pending.user); c != nil {
-		t.abort(c)
+	for len(s.pending) > 0 {
+		c := t.slab.lookup(s.pending[0].user)
+		s.delivered()
+		if c != nil {
+			t.abort(c)
+		}
 	}
-	s.pending = nil
 }

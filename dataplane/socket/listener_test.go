@@ -292,3 +292,75 @@ func TestBindAfterClose(t *testing.T) {
 		t.Errorf("bind after close: %v", e)
 	}
 }
+
+// TestDeferAccept: a connection of a listener with TCP_DEFER_ACCEPT is handed
+// over with its first bytes, with its end, or when its time is over; one that is
+// reset before never, and those that wait when the listener ends are reset.
+func TestDeferAccept(t *testing.T) {
+	w := newWorld(t)
+	now := time.Now()
+	w.do(func() { w.set.nowForAge = func() time.Time { return now } })
+	l := w.open()
+	l.bind("10.0.0.1:80")
+	if e := l.setInt(unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 3); e != 0 {
+		t.Fatal(e)
+	}
+	l.listen(16)
+	connect := func() *app {
+		t.Helper()
+		waiting := 0
+		w.do(func() { waiting = len(w.set.deferred) })
+		c := w.open()
+		if e := c.connect("10.0.0.1:80"); e != 0 {
+			t.Fatal(e)
+		}
+		w.eventually("put aside", func() bool { return len(w.set.deferred) == waiting+1 })
+		if queued(int32(l.fd)) != 0 {
+			t.Fatal("handed over with nothing to say")
+		}
+		return c
+	}
+	silent := connect()
+	c := connect()
+	c.write([]byte("hello"))
+	s := l.accept()
+	b := make([]byte, 5)
+	if s.readFull(b); string(b) != "hello" {
+		t.Errorf("read %q", b)
+	}
+	c = connect()
+	unix.Shutdown(c.fd, unix.SHUT_WR)
+	if n, err := l.accept().read(b); n != 0 || err != nil {
+		t.Errorf("a connection that ended: %d %v", n, err)
+	}
+	before := openFDs(t)
+	c = connect()
+	c.setBytes(unix.SOL_SOCKET, unix.SO_LINGER, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	c.close()
+	w.eventually("forgotten", func() bool { return len(w.set.deferred) == 1 })
+	w.eventually("fds closed", func() bool { return openFDs(t) <= before })
+
+	w.do(func() {
+		if d := w.set.Timeout(); d <= 0 || d > 4*time.Second {
+			t.Errorf("the worker may sleep %v", d)
+		}
+		now = now.Add(4 * time.Second)
+		w.set.Work(64)
+	})
+	s = l.accept()
+	silent.write([]byte("later"))
+	if s.readFull(b); string(b) != "later" {
+		t.Errorf("read %q", b)
+	}
+	c = connect()
+	l.close()
+	c.poll(unix.POLLIN, 5*time.Second)
+	if e := c.take(0); e != int32(unix.ECONNRESET) {
+		t.Errorf("a connection whose listener ended: %d", e)
+	}
+	w.do(func() {
+		if len(w.set.deferred) != 0 || w.set.Timeout() >= 0 {
+			t.Errorf("%d left, the worker sleeps %v", len(w.set.deferred), w.set.Timeout())
+		}
+	})
+}

@@ -69,12 +69,14 @@ type Set struct {
 	// listening is the listeners, as user values, and some that were ones.
 	listening []uint64
 
-	head, tail *sock       // ready sockets, first come first served
-	queue      int         // their number
-	ctlQueue   []*attached // ready attach sockets
-	ctlSpare   []*attached // the other half of the double buffer
-	paused     []uint64    // sockets that wait for memory or fds, as user values
-	retryAt    time.Time   // when they are looked at again
+	head, tail *sock               // ready sockets, first come first served
+	queue      int                 // their number
+	ctlQueue   []*attached         // ready attach sockets
+	ctlSpare   []*attached         // the other half of the double buffer
+	deferred   map[uint64]deferral // by the connection's user value
+	deferEnd   time.Time           // when the first of them ends
+	paused     []uint64            // sockets that wait for memory or fds, as user values
+	retryAt    time.Time           // when they are looked at again
 
 	msg     message
 	req     shm.Request
@@ -117,6 +119,7 @@ func New(cfg Config) *Set {
 		nowForAge: time.Now,
 	}
 	t.tombs.init()
+	t.deferred = make(map[uint64]deferral)
 	return t
 }
 
@@ -157,13 +160,19 @@ func (t *Set) Len() int { return t.slab.live }
 func (t *Set) Busy() bool { return t.queue > 0 || len(t.ctlQueue) > 0 }
 
 // Timeout returns how long the worker may sleep before it calls Work without
-// having been told of an event: sockets wait for ring memory or fds. Negative:
-// for ever.
+// having been told of an event: sockets wait for ring memory or fds, or
+// connections to be handed over. Negative: for ever.
 func (t *Set) Timeout() time.Duration {
-	if len(t.paused) == 0 {
-		return -1
+	wait := time.Duration(-1)
+	if len(t.paused) > 0 {
+		wait = max(0, time.Until(t.retryAt))
 	}
-	return max(0, time.Until(t.retryAt))
+	if len(t.deferred) > 0 {
+		if d := max(0, t.deferEnd.Sub(t.nowForAge())); wait < 0 || d < wait {
+			wait = d
+		}
+	}
+	return wait
 }
 
 // Work visits what is ready, about budget visits and requests, each of what is
@@ -175,6 +184,9 @@ func (t *Set) Work(budget int) (more bool) {
 	}
 	if len(t.paused) > 0 {
 		t.resume()
+	}
+	if len(t.deferred) > 0 {
+		t.endDeferrals()
 	}
 	budget -= t.control(max(1, budget/2))
 	for n := min(max(1, budget), t.queue); n > 0; n-- {
@@ -195,6 +207,9 @@ func (t *Set) visit(s *sock) {
 		t.accept(s)
 	case stConnected:
 		t.pump(s)
+		if s.has(fDeferred) {
+			t.arrived(s)
+		}
 	case stFailed:
 		t.deliverLast(s)
 	case stClosing:
@@ -301,7 +316,7 @@ func (s *sock) Ready(events uint32) {
 	}
 	switch s.state {
 	case stListening:
-		if events&(unix.EPOLLHUP|unix.EPOLLRDHUP) != 0 || s.pending != nil {
+		if events&(unix.EPOLLHUP|unix.EPOLLRDHUP) != 0 || len(s.pending) > 0 {
 			s.set.enqueue(s)
 		}
 	case stOpen, stConnecting:

@@ -44,6 +44,7 @@ const (
 	fShut                        // NC_SHUTDOWN closed both directions
 	fListened                    // was a listener until it was shut down
 	fRebind                      // the handle is not bound to asked yet
+	fDeferred                    // accepted, not to be handed over yet (deferral.go)
 	fHold                        // filler is being written: read nothing (NC_F_HOLD)
 	fSupervised                  // made by a supervisor (NC_F_SUPERVISED)
 	fUrgent                      // EPOLLPRI: a read ends before and after urgent data, read on until EAGAIN
@@ -73,7 +74,7 @@ type sock struct {
 
 	waiters []int32        // reply sockets of connects that wait
 	opts    []setting      // what was set; shared with accepted sockets, copied on write
-	pending *undelivered   // listener: accepted, not yet on the pair
+	pending []undelivered  // listener: accepted, not yet on the pair
 	local   netip.AddrPort // local address while there is no handle
 	asked   netip.AddrPort // address of a bind request
 	remote  netip.AddrPort // destination of the last connect

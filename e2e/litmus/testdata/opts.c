@@ -235,7 +235,7 @@ LITMUS(tcp_info)
 
 LITMUS(defer_accept)
 {
-	int l = tcp(), c = tcp(), n = 2;
+	int l = tcp(), c = tcp(), n = 2, s;
 
 	setsockopt(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, &n, sizeof n);
 	NEED(bind_to(l, "127.0.0.1", 0) == 0 && listen(l, 4) == 0);
@@ -246,6 +246,26 @@ LITMUS(defer_accept)
 	NEED(send(c, "hello", 5, 0) == 5);
 	await(l, POLLIN);
 	say("accept: %d", accept(l, NULL, NULL) >= 0);
+	/* An end is something to say; a reset is nobody. */
+	c = tcp();
+	NEED(dial(c, "127.0.0.1", port_of(l)) == 0);
+	settle();
+	close(c);
+	await(l, POLLIN);
+	s = accept(l, NULL, NULL);
+	say("ended: %d %s", s >= 0, R(read(s, &(char){ 0 }, 1)));
+	c = tcp();
+	NEED(dial(c, "127.0.0.1", port_of(l)) == 0);
+	settle();
+	setsockopt(c, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+	close(c);
+	settle();
+	say("reset: %s", R(accept(l, NULL, NULL)));
+	/* The time it waits for bytes. */
+	c = tcp();
+	NEED(dial(c, "127.0.0.1", port_of(l)) == 0);
+	await(l, POLLIN);
+	say("at last: %d", accept(l, NULL, NULL) >= 0);
 }
 
 /* What a program asks for and does without. */
