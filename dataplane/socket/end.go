@@ -30,6 +30,17 @@ func (t *Set) lastClose(s *sock) {
 	t.closing(s)
 }
 
+// resets reports whether the last close of a socket is a reset: bytes were not
+// read, or it was asked for (SO_LINGER of no time). What the peer did not take
+// until then is lost.
+func (t *Set) resets(s *sock) bool {
+	if s.pair.Rx.Len() > 0 && !s.has(fRxDrop) || t.value(s, rowLinger) == 0 {
+		return true
+	}
+	e, _ := sockInt(s.fd, unix.SO_ERROR) // of an end that was closed with bytes in it
+	return syscall.Errno(e) == unix.ECONNRESET
+}
+
 // closing ends a socket once the engine has pulled its last byte.
 func (t *Set) closing(s *sock) {
 	if s.pair.Tx.Len() > 0 {
@@ -94,10 +105,22 @@ func (t *Set) deliverLast(s *sock) {
 			if s.has(fRxDrop) {
 				break
 			}
+			t.endTx(s)
 			return // until EPOLLOUT
 		}
 	}
 	t.bury(s)
+}
+
+// endTx ends what the application sends on a dead connection whose bytes it does
+// not read: one that waits to write has to wake, and be told.
+func (t *Set) endTx(s *sock) {
+	if s.has(fTxEnd) {
+		return
+	}
+	s.flags |= fTxEnd
+	shutdown(s.fd, unix.SHUT_RD)
+	t.emptyPair(s)
 }
 
 // closeEngine ends the engine's socket in order.

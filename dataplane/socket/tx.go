@@ -50,6 +50,10 @@ func (t *Set) fromApp(s *sock) (more bool) {
 		first, second := tx.Reserve()
 		if len(first) == 0 {
 			if fresh == 0 {
+				if s.has(fHup) && t.resets(s) {
+					t.abort(s)
+					return false
+				}
 				break // until Writable
 			}
 			t.engine.TxReady(s.handle)

@@ -149,6 +149,39 @@ LITMUS(reset_and_write)
 	}
 }
 
+/* One that waits to write, with much unread, wakes. */
+LITMUS(reset_while_writing)
+{
+	static char b[1 << 16];
+	int c, s;
+	long n, got = 0;
+
+	connected(&c, &s);
+	nonblocking(c, 1);
+	nonblocking(s, 1);
+	/* Full is what takes nothing for a while. */
+	for (int quiet = 0; quiet < 10; quiet++) {
+		while (send(s, b, sizeof b, MSG_NOSIGNAL) > 0)
+			quiet = 0;
+		while (send(c, b, sizeof b, MSG_NOSIGNAL) > 0)
+			quiet = 0;
+		poll(NULL, 0, 20);
+	}
+	say("full: %s", polled(c, 0));
+	reset_peer(s);
+	await(c, POLLOUT);
+	say("writable: %d", poll(&(struct pollfd){ .fd = c, .events = POLLOUT }, 1, 0));
+	say("send: %s", R(send(c, b, 1, MSG_NOSIGNAL)));
+	say("send: %s", R(send(c, b, 1, MSG_NOSIGNAL)));
+	while ((n = recv(c, b, sizeof b, 0)) > 0 || (n < 0 && errno == EAGAIN)) {
+		if (n > 0)
+			got += n;
+		else
+			await(c, POLLIN);
+	}
+	say("read: %d, then %s", got > 100000, R(n));
+}
+
 LITMUS(reset_in_blocking_read)
 {
 	int c, s, p[2];
