@@ -113,7 +113,7 @@ func StartCmd(t testing.TB, c *exec.Cmd) *Process {
 		t.Fatalf("start %q: %v", p.name, err)
 	}
 	go func() {
-		awaitExit(p.Pid())
+		AwaitExit(p.Pid())
 		// Now the leader is a zombie, and the group's number cannot be anyone
 		// else's: the time to end children that outlived it.
 		killGroup(p.Pid(), syscall.SIGKILL)
@@ -130,8 +130,9 @@ func StartCmd(t testing.TB, c *exec.Cmd) *Process {
 	return p
 }
 
-// awaitExit waits until a child has ended and leaves it to be waited for.
-func awaitExit(pid int) {
+// AwaitExit waits until a child has ended and leaves it to be waited for, so that
+// its number is not given to another.
+func AwaitExit(pid int) {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
