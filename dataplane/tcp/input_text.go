@@ -100,6 +100,11 @@ func (e *Engine) finArrives(i uint32, c *conn, w *work) {
 	}
 }
 
+// probePause is after how many milliseconds without text a full segment may be
+// the tail loss probe of a peer on a short path: RFC 8985 section 7.2, with the
+// margins that peers add to two round trips.
+const probePause = 2
+
 // receivedData estimates how the peer sends: the size of its segments, and
 // whether acknowledgments can wait (Linux, tcp_event_data_recv).
 func (e *Engine) receivedData(c *conn, n int) {
@@ -119,6 +124,11 @@ func (e *Engine) receivedData(c *conn, n int) {
 		c.ato = uint8(min(uint32(c.ato)/2+since, uint32(e.tun.DelAckMax.Milliseconds()), 255))
 	case since > e.baseRTO(c)/1000:
 		e.quickAcks(c)
+	}
+	if n >= int(c.rcvMSS) && !c.has(fPongs) && e.ms-c.lastData >= probePause && !e.tun.OmitFirstQuickAcks {
+		// A peer with full segments does not pause and send one more unless
+		// it waits for an ACK that was lost: its tail loss probe.
+		c.quick = max(c.quick, 1)
 	}
 	c.lastData = e.ms
 }
