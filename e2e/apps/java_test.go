@@ -28,13 +28,13 @@ func init() {
 	})
 	add(scenario{
 		name: "java-http", packages: packages, version: version,
-		does: "HttpServer and HttpClient, 16 threads post 2,000 bodies of up to 64 KiB; equal; IPv4 and IPv6", bytes: 2 * 2 * 2 * 2000 * 30 << 10,
+		does: "HttpServer and HttpClient, 16 threads post 1,000 bodies of up to 64 KiB; equal; IPv4 and IPv6", bytes: 2 * 2 * 2 * 1000 * 30 << 10,
 		run: func(t *testing.T, e *env) {
 			java(t, e, "Http.java", func(to string) []string {
 				if to == a6 {
 					to = "[" + to + "]"
 				}
-				return []string{"http://" + to + ":8000/", "2000"}
+				return []string{"http://" + to + ":8000/", "1000"}
 			})
 		},
 	})
