@@ -13,6 +13,7 @@
  *			the hooks of control calls
  *	receive.c send.c splice.c
  *			what a pair's end cannot say of bytes
+ *	epoll.c		sets that a new pair has to be in
  *	exec.c		programs that clean the environment of the next one
  *	supervised.c	programs that this library does not reach
  *	direct.c	syscall(2)

@@ -7,6 +7,7 @@
  * The application's end is made first: it gets the lowest free number, and all
  * helpers are closed again before it is returned.
  */
+#include "epoll.h"
 #include "mark.h"
 
 NC_EXPORT int socket(int family, int type, int protocol);
@@ -76,14 +77,15 @@ static void inherit_native(int from, int to)
 /*
  * A connect that failed without a call that waited for it ended the pair: that
  * is what poll shows. Linux lets the socket try again, so it gets a new pair
- * under its number, with the family, options and address it had. Duplicates of
- * the descriptor and epoll sets keep the old one.
+ * under its number, with the family, options and address it had, and in the
+ * epoll sets it was in. Duplicates of the descriptor keep the old one.
  */
 int nc_revive(int fd)
 {
 	int status = (int)nc_sys2(__NR_fcntl, fd, F_GETFL), flags = (int)nc_sys2(__NR_fcntl, fd, F_GETFD);
 	struct nc_request rq;
 	struct nc_reply rp;
+	struct nc_waits waits;
 	int pair[2];
 	int err;
 
@@ -101,8 +103,12 @@ int nc_revive(int fd)
 	nc_close(pair[1]);
 	if (!err)
 		inherit_native(fd, pair[0]);
-	if (!err)
+	if (!err) {
+		nc_waits_find(&waits, fd);
 		err = (int)nc_sys3(__NR_dup3, pair[0], fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+		if (err >= 0)
+			nc_waits_renew(&waits, fd);
+	}
 	nc_close(pair[0]);
 	return err < 0 ? err : 0;
 }

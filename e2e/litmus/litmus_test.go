@@ -39,6 +39,7 @@ var knownStatic = map[string][]string{
 	"listener_pause":              {"waiting connection:"},
 	"connect_unspec":              {"peer:"},
 	"errno_listening":             {"listener recv oob:"},
+	"connect_again_epoll":         {""},
 	"connect_nonblocking_refused": {"read:"},
 	"last_close_by_kill":          {"read:"},
 	"eintr_storm":                 {""},

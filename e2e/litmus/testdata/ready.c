@@ -302,6 +302,38 @@ LITMUS(connect_interrupted)
 	say("again: %s", R(dial(c, SILENT, 9)));
 }
 
+/* A socket that tries again stays in the epoll sets it is in. */
+LITMUS(connect_again_epoll)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT, .data.u64 = 0x123456789abcdef0 }, got;
+	int c = tcp(), l = listener("127.0.0.1"), closed = port_of(l), ep, oneshot;
+
+	close(l);
+	nonblocking(c, 1);
+	say("connect: %s", R(dial(c, "127.0.0.1", closed)));
+	ep = epoll_create1(0);
+	oneshot = epoll_create1(0);
+	NEED(epoll_ctl(ep, EPOLL_CTL_ADD, c, &ev) == 0);
+	ev.events |= EPOLLONESHOT;
+	NEED(epoll_ctl(oneshot, EPOLL_CTL_ADD, c, &ev) == 0);
+	NEED(epoll_wait(ep, &got, 1, 3000) == 1);
+	NEED(epoll_wait(oneshot, &got, 1, 3000) == 1);
+	say("SO_ERROR: %s", error_name(pending_error(c)));
+	l = listener("127.0.0.1");
+	say("connect: %s", R(dial(c, "127.0.0.1", port_of(l))));
+	say("connect: %s", R(dial(c, "127.0.0.1", port_of(l))));
+	NEED(epoll_wait(ep, &got, 1, 3000) == 1);
+	say("epoll: %s, data kept: %d", event_names(got.events), got.data.u64 == ev.data.u64);
+	say("SO_ERROR: %s", error_name(pending_error(c)));
+	say("oneshot: %d", epoll_wait(oneshot, &got, 1, 0));
+	ev.events = EPOLLIN;
+	say("mod: %s", R(epoll_ctl(ep, EPOLL_CTL_MOD, c, &ev)));
+	say("mod: %s", R(epoll_ctl(oneshot, EPOLL_CTL_MOD, c, &ev)));
+	NEED(send(accept(l, NULL, NULL), "x", 1, 0) == 1);
+	NEED(epoll_wait(ep, &got, 1, 3000) == 1);
+	say("epoll: %s", event_names(got.events));
+}
+
 /* The same socket tries again, as those who wait for a server do. */
 LITMUS(connect_retry)
 {
