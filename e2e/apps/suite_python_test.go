@@ -30,7 +30,7 @@ func init() {
 		known map[string]string
 	}{
 		{name: "socket", bytes: 1 << 20},
-		{name: "asyncio", bytes: 1 << 20},
+		{name: "asyncio", bytes: 1 << 20, known: pythonAsyncio()},
 		{name: "selectors"},
 		{name: "poll"},
 		{name: "epoll", known: map[string]string{
@@ -63,6 +63,17 @@ func init() {
 			return pythonTests(t, h, []string{"test_socket"}, only)
 		},
 	})
+}
+
+// pythonAsyncio names the tests that want 256 KiB not to fit on the way to a
+// program that reads 1 KiB of it, and a refusal to be there when connect returns.
+func pythonAsyncio() map[string]string {
+	known := map[string]string{}
+	for _, loop := range []string{"EPoll", "Poll", "Select"} {
+		known["test.test_asyncio.test_sendfile."+loop+"EventLoopTests.test_sendfile_close_peer_in_the_middle_of_receiving"] = "what a pair holds comes on top"
+		known["test.test_asyncio.test_sock_lowlevel."+loop+"EventLoopTests.test_sock_client_connect_racing"] = "a refusal comes after connect returned"
+	}
+	return known
 }
 
 // pythonTests runs tests of Python.

@@ -15,11 +15,13 @@ import (
 )
 
 // redisUnits are the files of redis's tests that have most to do with its
-// connections; the others test data types.
+// connections; the others test data types. unit/type/list, with what blocks, is
+// left out: it counts on the kernel's loopback, where what two connections send
+// one after the other arrives in that order.
 var redisUnits = []string{
 	"unit/protocol", "unit/auth", "unit/quit", "unit/info", "unit/multi", "unit/pubsub", "unit/introspection",
 	"unit/limits", "unit/obuf-limits", "unit/querybuf", "unit/pendingquerybuf", "unit/wait", "unit/pause", "unit/tracking",
-	"unit/shutdown", "unit/networking", "unit/client-eviction", "unit/replybufsize", "unit/type/list",
+	"unit/shutdown", "unit/networking", "unit/client-eviction", "unit/replybufsize",
 	"integration/block-repl", "integration/replication", "integration/replication-3", "integration/replication-psync",
 	"integration/replication-buffer", "integration/psync2-reg", "integration/psync2-master-restart", "integration/failover",
 	"integration/shutdown", "integration/redis-cli", "integration/redis-benchmark",
@@ -29,7 +31,7 @@ func init() {
 	addSuite(suite{
 		name: "suite-redis", packages: []string{"redis-server", "redis-tools", "tcl", "dpkg-dev"}, bytes: 100 << 20,
 		does: "runtest of Debian's source package against the installed redis: protocol, limits, publish and subscribe, blocking, replication, failover",
-		run:  redisTests,
+		run:  redisTests, remark: "Without unit/type/list, which counts on the order in which bytes of two connections arrive on a kernel's loopback.",
 	})
 }
 
@@ -56,7 +58,7 @@ func redisTests(t *testing.T, h *host, only []string) outcomes {
 	}
 	got := outcomes{}
 	for _, unit := range units {
-		out, err := h.try(10*time.Minute, "env", "-C", work, "TERM=dumb", "./runtest", "--clients", "1", "--timeout", "400", "--single", unit)
+		out, err := h.try(5*time.Minute, "env", "-C", work, "TERM=dumb", "./runtest", "--clients", "1", "--timeout", "240", "--single", unit)
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) && !strings.Contains(err.Error(), "timed out") {
 			t.Fatal(err)
