@@ -69,16 +69,18 @@ func refusedBy(t *testing.T, cmd *exec.Cmd) (status int, stderr string) {
 	return cmd.ProcessState.ExitCode(), b.String()
 }
 
-// TestRefusedPrograms checks that what the preload library cannot reach is
-// refused in one line.
+// TestRefusedPrograms checks that what nobody could answer the calls of is refused
+// in one line.
 func TestRefusedPrograms(t *testing.T) {
 	h := startPair(t, pair{})
-	static := filepath.Join(testenv.OpenDir(t), "static")
-	testenv.Run(t, nil, "gcc", "-static", "-o", static, "testdata/peer.c")
-	for name, file := range map[string]string{"static": static, "Go": netcon(t)} {
+	dir := testenv.OpenDir(t)
+	for name, kind := range map[string]string{"static": "-static", "dynamic": "-pie"} {
+		plain, file := filepath.Join(dir, name), filepath.Join(dir, "secure-"+name)
+		testenv.Run(t, nil, "gcc", kind, "-o", plain, "testdata/peer.c")
+		testenv.Run(t, nil, "install", "-o", "65534", "-m", "4755", plain, file)
 		argv := append(h.a.exec("web"), file)
 		status, stderr := refusedBy(t, exec.Command(argv[0], argv[1:]...))
-		if status != 126 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "refused") {
+		if status != 126 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "refused: set-user-ID") {
 			t.Errorf("%s program: exit status %d: %q", name, status, stderr)
 		}
 	}

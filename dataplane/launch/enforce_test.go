@@ -99,11 +99,13 @@ func TestEnforce(t *testing.T) {
 				t.Errorf("killed: status %d, want %d", status, user.kill)
 			}
 			// What the launcher does with signals is not the program's.
-			if ignored := ignored(t, user.uid); ignored != 0 {
-				t.Errorf("the program ignores signals %#x", ignored)
+			ours := ignoredHere(t)
+			if ignored := ignored(t, user.uid); ignored != ours {
+				t.Errorf("the program ignores signals %#x, we %#x", ignored, ours)
 			}
-			if ignored := ignored(t, user.uid, "sh", "-c", `trap "" HUP; exec "$0"`); ignored != 1<<(unix.SIGHUP-1) {
-				t.Errorf("under nohup the program ignores signals %#x, want SIGHUP", ignored)
+			ours |= 1 << (unix.SIGHUP - 1)
+			if ignored := ignored(t, user.uid, "sh", "-c", `trap "" HUP; exec "$0"`); ignored != ours {
+				t.Errorf("under nohup the program ignores signals %#x, want %#x", ignored, ours)
 			}
 		})
 	}
@@ -132,6 +134,16 @@ func ignored(t *testing.T, uid uint32, prefix ...string) (mask uint64) {
 	out, status := enforced(t, uid, "grep SigIgn /proc/self/status", prefix...)
 	if _, err := fmt.Sscanf(out, "SigIgn: %x", &mask); err != nil || status != 0 {
 		t.Fatalf("status %d, %v: %s", status, err, out)
+	}
+	return mask
+}
+
+// ignoredHere returns the signals that any program started from here ignores.
+func ignoredHere(t *testing.T) (mask uint64) {
+	t.Helper()
+	out := testenv.Run(t, nil, "grep", "SigIgn", "/proc/self/status")
+	if _, err := fmt.Sscanf(out, "SigIgn: %x", &mask); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	return mask
 }

@@ -177,8 +177,11 @@ func Main(args []string) error {
 		return execInside(args[1], args[2:])
 	}
 	if stage == stageStart {
+		// A signal that comes to the supervisor while it puts a descriptor into
+		// a program makes the kernel end the program's call with 0
+		// (seccomp_notify_addfd). So Go's scheduler must send itself none.
 		files := []*os.File{os.NewFile(pairFD, "pair"), os.NewFile(attachFD, "attach")}
-		return spawn(stageServe, files, os.Environ(), false)
+		return spawn(stageServe, files, append(os.Environ(), "GODEBUG=asyncpreemptoff=1"), false)
 	}
 	if stage != stageServe {
 		return fmt.Errorf("stage %q: netcon exec starts this, not people", stage)
