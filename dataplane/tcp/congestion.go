@@ -112,7 +112,7 @@ func (g *ccGrowth) slowStart(w *window, acked uint32) (rest uint32) {
 		add /= cssGrowthDivisor
 	}
 	if room := w.ssthresh - w.cwnd; add > room {
-		w.cwnd = w.ssthresh
+		w.cwnd = min(w.ssthresh, maxCwnd) // noSsthresh is more
 		return add - room
 	}
 	w.cwnd = uint32(min(uint64(w.cwnd)+uint64(add), maxCwnd))

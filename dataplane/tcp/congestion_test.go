@@ -239,6 +239,7 @@ func FuzzCongestion(f *testing.F) {
 	f.Add(uint32(14600), uint32(1460), []byte{0, 9, 1, 200, 2, 3, 3, 255, 4, 1, 5, 8})
 	f.Add(uint32(1), uint32(1), []byte{1, 255, 1, 255, 2, 0, 0, 255})
 	f.Add(uint32(maxCwnd), uint32(65495), []byte{0, 255, 6, 255, 0, 255, 1, 255, 0, 255})
+	f.Add(uint32(1<<30+66), uint32(65474), []byte{0xe8, 50}) // an ACK of more than noSsthresh
 	f.Fuzz(func(t *testing.T, iw, mss uint32, ops []byte) {
 		mss = mss%65535 + 1
 		w := window{min(max(iw, mss), maxCwnd), noSsthresh}
