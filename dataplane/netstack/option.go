@@ -44,30 +44,6 @@ func (o *options) apply(k *socket) {
 	}
 }
 
-// optionRange is the values an option takes, as in Linux; the rest is EINVAL.
-var optionRange = [stream.NumOptions]struct{ least, most int }{
-	stream.OptReuseAddr:    {0, 1},
-	stream.OptReusePort:    {0, 1},
-	stream.OptKeepAlive:    {0, 1},
-	stream.OptKeepIdle:     {1, 32767},
-	stream.OptKeepInterval: {1, 32767},
-	stream.OptKeepCount:    {1, 127},
-	stream.OptNoDelay:      {0, 1},
-	stream.OptCork:         {0, 1},
-	stream.OptQuickAck:     {0, 1},
-	stream.OptMaxSeg:       {0, 32767},
-	stream.OptUserTimeout:  {0, 1<<31 - 1},
-	stream.OptSynCount:     {1, 127},
-	stream.OptLinger2:      {-1 << 31, 1<<31 - 1},
-	stream.OptSendBuffer:   {0, 1<<31 - 1},
-	stream.OptRecvBuffer:   {0, 1<<31 - 1},
-	stream.OptNotSentLowat: {-1 << 31, 1<<31 - 1},
-	stream.OptTOS:          {0, 255},
-	stream.OptTTL:          {1, 255},
-	stream.OptV6Only:       {0, 1},
-	stream.OptLinger:       {-1, 1<<31 - 1},
-}
-
 // SetOption implements stream.Engine. OptDeferAccept is left to the sockets:
 // gVisor holds back a connection that ends without a byte as well.
 func (s *Stack) SetOption(h stream.Handle, opt stream.Option, v int) (errno syscall.Errno) {
@@ -101,7 +77,7 @@ func (s *Stack) SetOption(h stream.Handle, opt stream.Option, v int) (errno sysc
 			return syscall.EINVAL
 		}
 	}
-	if r := optionRange[opt]; v < r.least || v > r.most {
+	if !opt.Takes(v) {
 		return syscall.EINVAL
 	}
 	defer s.guard("set option", &errno)

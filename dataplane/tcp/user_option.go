@@ -19,31 +19,6 @@ func (e *Engine) defaultOptions() optset {
 	}
 }
 
-// optionRange is the values an option takes, as in Linux; the rest is EINVAL.
-var optionRange = [stream.NumOptions]struct{ least, most int }{
-	stream.OptReuseAddr:    {0, 1},
-	stream.OptReusePort:    {0, 1},
-	stream.OptKeepAlive:    {0, 1},
-	stream.OptKeepIdle:     {1, 32767},
-	stream.OptKeepInterval: {1, 32767},
-	stream.OptKeepCount:    {1, 127},
-	stream.OptNoDelay:      {0, 1},
-	stream.OptCork:         {0, 1},
-	stream.OptQuickAck:     {0, 1},
-	stream.OptMaxSeg:       {0, 32767},
-	stream.OptUserTimeout:  {0, 1<<31 - 1},
-	stream.OptSynCount:     {1, 127},
-	stream.OptDeferAccept:  {0, 1<<31 - 1},
-	stream.OptLinger2:      {-1 << 31, 1<<31 - 1},
-	stream.OptSendBuffer:   {0, 1<<31 - 1},
-	stream.OptRecvBuffer:   {0, 1<<31 - 1},
-	stream.OptNotSentLowat: {-1 << 31, 1<<31 - 1},
-	stream.OptTOS:          {0, 255},
-	stream.OptTTL:          {1, 255},
-	stream.OptV6Only:       {0, 1},
-	stream.OptLinger:       {-1, 1<<31 - 1},
-}
-
 // minBuffer is the least buffer size in bytes that can be set.
 const minBuffer = 4 << 10
 
@@ -81,7 +56,7 @@ func (e *Engine) SetOption(h stream.Handle, opt stream.Option, v int) syscall.Er
 			return syscall.EINVAL
 		}
 	}
-	if r := optionRange[opt]; v < r.least || v > r.most {
+	if !opt.Takes(v) {
 		return syscall.EINVAL
 	}
 	if e.setFlag(i, c, opt, v != 0) {
