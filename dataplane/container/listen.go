@@ -115,10 +115,6 @@ func (l *Listener) Accept() (net.Conn, error) {
 	case e != 0:
 		return nil, l.wrap("accept", failure("accept", e))
 	}
-	// The byte that says that nobody accepted it.
-	var token [1]byte
-	_, _, _ = unix.Recvfrom(fd, token[:], unix.MSG_DONTWAIT)
-	_ = launch.SetMark(fd, shm.MarkUsed)
 	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
 		return nil, l.wrap("accept", err)

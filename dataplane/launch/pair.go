@@ -13,7 +13,7 @@ import (
 
 // SetMark marks the application's end of a pair (shm/abi.h, enum nc_mark).
 func SetMark(fd int, mark uint32) syscall.Errno {
-	return errnoOf(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, int(mark)))
+	return Errno(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, int(mark)))
 }
 
 // Cookie is a socket's identity; 0: it has none.
@@ -22,8 +22,9 @@ func Cookie(fd int) uint64 {
 	return c
 }
 
-// ReceiveConnection takes one record from a listener's pair. ESHUTDOWN: the
-// record of one that was shut down; Gone: nothing comes any more.
+// ReceiveConnection takes one record from a listener's pair, and the connection
+// that comes along: it is accepted with that, and marked. ESHUTDOWN: the record of a
+// listener that was shut down; Gone: nothing comes any more.
 func ReceiveConnection(fd int, record *shm.Accept) (int, syscall.Errno) {
 	control := make([]byte, unix.CmsgSpace(4))
 	n, controlLen, _, _, err := unix.Recvmsg(fd, shm.AcceptBytes(record), control, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
@@ -31,7 +32,7 @@ func ReceiveConnection(fd int, record *shm.Accept) (int, syscall.Errno) {
 	case err == unix.ECONNRESET, err == nil && n == 0:
 		return -1, Gone
 	case err != nil:
-		return -1, errnoOf(err)
+		return -1, Errno(err)
 	}
 	conn := -1
 	if messages, err := unix.ParseSocketControlMessage(control[:controlLen]); err == nil && len(messages) == 1 {
@@ -49,11 +50,15 @@ func ReceiveConnection(fd int, record *shm.Accept) (int, syscall.Errno) {
 		_ = unix.Close(conn)
 		return -1, unix.EPROTO
 	}
+	// The byte that says that nobody accepted it.
+	var token [1]byte
+	_, _, _ = unix.Recvfrom(conn, token[:], unix.MSG_DONTWAIT)
+	_ = SetMark(conn, shm.MarkUsed)
 	return conn, 0
 }
 
-// errnoOf is the number in an error of the kernel's; 0 for none.
-func errnoOf(err error) syscall.Errno {
+// Errno is the number in an error of the kernel's; 0 for none.
+func Errno(err error) syscall.Errno {
 	var e syscall.Errno
 	if err == nil || errors.As(err, &e) {
 		return e

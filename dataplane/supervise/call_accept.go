@@ -15,9 +15,9 @@ import (
 // accepting is an accept that waits for a connection.
 type accepting struct {
 	virtual
-	flags    int
-	room     int
-	deadline time.Time // SO_RCVTIMEO; zero: none
+	flags int
+	room  int
+	until time.Time // SO_RCVTIMEO; zero: none
 }
 
 // accept carries out accept(2) and accept4(2).
@@ -46,9 +46,7 @@ func (v *virtual) accept(flags int) error {
 		v.end(0, unix.EAGAIN)
 		return nil
 	}
-	if tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO); err == nil && tv.Nano() > 0 {
-		a.deadline = time.Now().Add(time.Duration(tv.Nano()))
-	}
+	a.until = v.deadline(unix.SO_RCVTIMEO)
 	return v.parking.add(a)
 }
 
@@ -85,10 +83,6 @@ func (a *accepting) try() bool {
 
 // hand gives the program a connection.
 func (a *accepting) hand(conn int, record *shm.Accept) {
-	// The byte that says that nobody accepted it.
-	var token [1]byte
-	_, _, _ = unix.Recvfrom(conn, token[:], unix.MSG_DONTWAIT)
-	_ = launch.SetMark(conn, shm.MarkUsed)
 	_ = unix.SetNonblock(conn, a.flags&unix.SOCK_NONBLOCK != 0)
 	if a.arg(1) != 0 {
 		if e := a.writeSockaddr(&record.Peer, a.arg(1), a.arg(2), a.room); e != 0 {
@@ -101,9 +95,5 @@ func (a *accepting) hand(conn int, record *shm.Accept) {
 
 // interrupt ends the call, if there is a reason to.
 func (a *accepting) interrupt() bool {
-	e := interruption(&a.target, a.deadline, unix.EAGAIN)
-	if e != 0 {
-		a.end(0, e)
-	}
-	return e != 0
+	return a.endIfInterrupted(a.until)
 }

@@ -40,10 +40,10 @@ func (v *virtual) fill() (sent uint32) {
 // connecting is a connect that waits for its outcome.
 type connecting struct {
 	virtual
-	request  shm.Request
-	reply    int // where the outcome comes
-	deadline time.Time
-	late     syscall.Errno // the error at the deadline
+	request shm.Request
+	reply   int // where the outcome comes
+	until   time.Time
+	late    syscall.Errno // the error at the deadline
 }
 
 // connect carries out connect(2), by the table in preload/connect.c.
@@ -119,9 +119,7 @@ func (v *virtual) connectWaiting(r *shm.Request, running syscall.Errno) error {
 		c.late = running
 	}
 	_ = unix.SetNonblock(reply, true)
-	if tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO); err == nil && tv.Nano() > 0 {
-		c.deadline = time.Now().Add(time.Duration(tv.Nano()))
-	}
+	c.until = v.deadline(unix.SO_SNDTIMEO)
 	return v.parking.add(c)
 }
 
@@ -140,7 +138,7 @@ func (c *connecting) try() bool {
 // interrupt ends the call, if there is a reason to. The attempt goes on, and poll
 // must not find the socket writable before its outcome is known.
 func (c *connecting) interrupt() bool {
-	e := interruption(&c.target, c.deadline, c.late)
+	e := interruption(&c.target, c.until, c.late)
 	if e == 0 {
 		return false
 	}

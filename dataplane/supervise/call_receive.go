@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/launch"
+
 	"netcon/shm"
 )
 
@@ -30,10 +32,10 @@ const (
 // discarding is a receive that takes bytes without copying them.
 type discarding struct {
 	virtual
-	room     uint64
-	flags    int
-	header   uint64 // address of the msghdr, 0: recvfrom
-	deadline time.Time
+	room   uint64
+	flags  int
+	header uint64 // address of the msghdr, 0: recvfrom
+	until  time.Time
 }
 
 // receive carries out recvfrom(2) and recvmsg(2) with flags that a pair does not
@@ -71,9 +73,7 @@ func (v *virtual) receive(flags int) error {
 		v.end(0, unix.EAGAIN)
 		return nil
 	}
-	if tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO); err == nil && tv.Nano() > 0 {
-		d.deadline = time.Now().Add(time.Duration(tv.Nano()))
-	}
+	d.until = v.deadline(unix.SO_RCVTIMEO)
 	return v.parking.add(d)
 }
 
@@ -109,7 +109,7 @@ func (d *discarding) try() bool {
 			if err == unix.EAGAIN {
 				return false
 			}
-			d.end(0, errno(err))
+			d.end(0, launch.Errno(err))
 			return true
 		}
 		done += uint64(max(n, 0))
@@ -143,9 +143,5 @@ func (d *discarding) finish(n uint64) {
 }
 
 func (d *discarding) interrupt() bool {
-	e := interruption(&d.target, d.deadline, unix.EAGAIN)
-	if e != 0 {
-		d.end(0, e)
-	}
-	return e != 0
+	return d.endIfInterrupted(d.until)
 }

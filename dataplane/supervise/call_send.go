@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netcon/dataplane/launch"
 )
 
 // sendAtOnce is what one sendto with an address sends at most; the program sees a
@@ -16,9 +18,9 @@ const sendAtOnce = 1 << 16
 // sending is a sendto that waits for room.
 type sending struct {
 	virtual
-	data     []byte
-	flags    int
-	deadline time.Time
+	data  []byte
+	flags int
+	until time.Time
 }
 
 // sendTo carries out sendto(2) with an address, which TCP ignores and a pair
@@ -37,9 +39,7 @@ func (v *virtual) sendTo() error {
 		v.end(0, unix.EAGAIN)
 		return nil
 	}
-	if tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO); err == nil && tv.Nano() > 0 {
-		s.deadline = time.Now().Add(time.Duration(tv.Nano()))
-	}
+	s.until = v.deadline(unix.SO_SNDTIMEO)
 	return v.parking.add(s)
 }
 
@@ -53,14 +53,10 @@ func (s *sending) try() bool {
 	if err == unix.EPIPE && s.flags&unix.MSG_NOSIGNAL == 0 && s.valid() {
 		_ = unix.Tgkill(s.process(), s.tid(), unix.SIGPIPE)
 	}
-	s.end(int64(max(n, 0)), errno(err))
+	s.end(int64(max(n, 0)), launch.Errno(err))
 	return true
 }
 
 func (s *sending) interrupt() bool {
-	e := interruption(&s.target, s.deadline, unix.EAGAIN)
-	if e != 0 {
-		s.end(0, e)
-	}
-	return e != 0
+	return s.endIfInterrupted(s.until)
 }

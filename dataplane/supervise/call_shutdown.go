@@ -46,5 +46,5 @@ func (v *virtual) shutdown() syscall.Errno {
 	case v.mark == shm.MarkListen:
 		return 0
 	}
-	return errno(unix.Shutdown(v.fd, how))
+	return launch.Errno(unix.Shutdown(v.fd, how))
 }

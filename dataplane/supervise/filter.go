@@ -24,10 +24,8 @@ var always = []uint32{
 
 // Options of SOL_SOCKET that the pair itself has, or that mark it: the kernel's
 // in any case, and what the preload library asks all the time.
-const soMaxPacingRate = unix.SO_MAX_PACING_RATE
-
 var nativeOptions = []uint32{
-	unix.SO_TYPE, unix.SO_COOKIE, soMaxPacingRate, unix.SO_PEEK_OFF,
+	unix.SO_TYPE, unix.SO_COOKIE, unix.SO_MAX_PACING_RATE, unix.SO_PEEK_OFF,
 	unix.SO_RCVTIMEO_OLD, unix.SO_SNDTIMEO_OLD, unix.SO_RCVTIMEO_NEW, unix.SO_SNDTIMEO_NEW,
 }
 
@@ -65,27 +63,20 @@ func (a *assembler) ret(action uint32)  { a.op(unix.BPF_RET|unix.BPF_K, action) 
 func (a *assembler) label(name string)  { a.labels[name] = len(a.code) }
 
 // equal jumps if the loaded value is k.
-func (a *assembler) equal(k uint32, to string) {
-	a.jumps = append(a.jumps, jump{len(a.code), to, false})
-	a.op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k)
-}
+func (a *assembler) equal(k uint32, to string) { a.branch(unix.BPF_JEQ, k, to, false) }
 
 // unless jumps if the loaded value is not k.
-func (a *assembler) unless(k uint32, to string) {
-	a.jumps = append(a.jumps, jump{len(a.code), to, true})
-	a.op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k)
-}
+func (a *assembler) unless(k uint32, to string) { a.branch(unix.BPF_JEQ, k, to, true) }
 
 // atLeast jumps if the loaded value is k or more.
-func (a *assembler) atLeast(k uint32, to string) {
-	a.jumps = append(a.jumps, jump{len(a.code), to, false})
-	a.op(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, k)
-}
+func (a *assembler) atLeast(k uint32, to string) { a.branch(unix.BPF_JGE, k, to, false) }
 
 // any jumps if the loaded value has one of the bits.
-func (a *assembler) any(bits uint32, to string) {
-	a.jumps = append(a.jumps, jump{len(a.code), to, false})
-	a.op(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, bits)
+func (a *assembler) any(bits uint32, to string) { a.branch(unix.BPF_JSET, bits, to, false) }
+
+func (a *assembler) branch(compare uint16, k uint32, to string, miss bool) {
+	a.jumps = append(a.jumps, jump{len(a.code), to, miss})
+	a.op(unix.BPF_JMP|compare|unix.BPF_K, k)
 }
 
 func (a *assembler) link() []unix.SockFilter {

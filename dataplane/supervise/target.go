@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"netcon/dataplane/launch"
 )
 
 // pidfdThread is PIDFD_THREAD, Linux 6.9: a descriptor of one thread.
@@ -73,12 +75,12 @@ func (t *target) fd(n int) (int, syscall.Errno) {
 		pid, err = unix.PidfdOpen(t.process(), 0)
 	}
 	if err != nil {
-		return -1, errno(err)
+		return -1, launch.Errno(err)
 	}
 	fd, err := unix.PidfdGetfd(pid, n, 0)
 	_ = unix.Close(pid)
 	if err != nil {
-		return -1, errno(err)
+		return -1, launch.Errno(err)
 	}
 	return fd, 0
 }
@@ -199,13 +201,4 @@ func (t *target) readLen(address uint64) (int, syscall.Errno) {
 // writeLen writes a socklen_t.
 func (t *target) writeLen(address uint64, n int) syscall.Errno {
 	return t.write(address, binary.NativeEndian.AppendUint32(nil, uint32(n)))
-}
-
-// errno is the number in an error of the kernel's; 0 for none.
-func errno(err error) syscall.Errno {
-	var e syscall.Errno
-	if err == nil || errors.As(err, &e) {
-		return e
-	}
-	return unix.EIO
 }

@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +27,7 @@ func (v *virtual) end(val int64, e syscall.Errno) { v.target.end(val, public(e))
 
 // markOf reads the mark of a descriptor; 0: it is none of ours.
 func markOf(fd int) uint32 {
-	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, soMaxPacingRate)
+	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
 	if err != nil || uint32(m) < shm.MarkFresh || uint32(m) > shm.MarkShut {
 		return 0
 	}
@@ -53,6 +54,26 @@ func (v *virtual) ask(r *shm.Request) (*shm.Reply, syscall.Errno) { return v.req
 func (v *virtual) blocks() bool {
 	flags, err := unix.FcntlInt(uintptr(v.fd), unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
+// deadline is when a call that begins now has waited for as long as SO_RCVTIMEO or
+// SO_SNDTIMEO says; zero: never.
+func (v *virtual) deadline(option int) (t time.Time) {
+	tv, err := unix.GetsockoptTimeval(v.fd, unix.SOL_SOCKET, option)
+	if err == nil && tv.Nano() > 0 {
+		t = time.Now().Add(time.Duration(tv.Nano()))
+	}
+	return t
+}
+
+// endIfInterrupted ends a call that waits for its descriptor, if there is a reason
+// to.
+func (v *virtual) endIfInterrupted(deadline time.Time) bool {
+	e := interruption(&v.target, deadline, unix.EAGAIN)
+	if e != 0 {
+		v.end(0, e)
+	}
+	return e != 0
 }
 
 // drain drops what lies unread in the pair. Descriptors that come along are
