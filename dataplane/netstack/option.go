@@ -13,7 +13,7 @@ import (
 
 // options is the values a socket was given, or the defaults.
 type options struct {
-	value [stream.NumOptions]int32
+	value [stream.NumStreamOptions]int32
 	set   uint32 // bit per option that was set
 }
 
@@ -36,7 +36,7 @@ func (o *options) inherit(listener *socket) { *o = listener.opts }
 
 // apply gives an endpoint the options that were set.
 func (o *options) apply(k *socket) {
-	for opt := range stream.NumOptions {
+	for opt := range stream.NumStreamOptions {
 		if o.set&(1<<opt) != 0 {
 			// The value was accepted before.
 			k.setOption(opt, int(o.value[opt]))
@@ -51,7 +51,7 @@ func (s *Stack) SetOption(h stream.Handle, opt stream.Option, v int) (errno sysc
 	if errno != 0 {
 		return errno
 	}
-	if opt >= stream.NumOptions || opt == stream.OptDeferAccept {
+	if opt >= stream.NumStreamOptions || opt == stream.OptDeferAccept {
 		return syscall.ENOPROTOOPT
 	}
 	switch opt {
@@ -147,7 +147,7 @@ func (s *Stack) Option(h stream.Handle, opt stream.Option) (v int, errno syscall
 	if errno != 0 {
 		return 0, errno
 	}
-	if opt >= stream.NumOptions || opt == stream.OptDeferAccept {
+	if opt >= stream.NumStreamOptions || opt == stream.OptDeferAccept {
 		return 0, syscall.ENOPROTOOPT
 	}
 	defer s.guard("option", &errno)

@@ -57,10 +57,10 @@ func TestOptions(t *testing.T) {
 			t.Errorf("option %d: %d %v, want %d", x.opt, v, e, x.set)
 		}
 	}
-	if e := a.s.SetOption(k.h, stream.NumOptions, 1); e != syscall.ENOPROTOOPT {
+	if e := a.s.SetOption(k.h, stream.NumStreamOptions, 1); e != syscall.ENOPROTOOPT {
 		t.Error(e)
 	}
-	if _, e := a.s.Option(k.h, stream.NumOptions); e != syscall.ENOPROTOOPT {
+	if _, e := a.s.Option(k.h, stream.NumStreamOptions); e != syscall.ENOPROTOOPT {
 		t.Error(e)
 	}
 	k4 := a.open(stream.IPv4, 0)

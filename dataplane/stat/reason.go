@@ -46,6 +46,7 @@ const (
 	DropHalfOpenLimit    // the container holds too many half-open connections
 	DropConnectionLimit  // the container holds too many connections
 	DropBufferLimit      // the container holds too many buffered bytes
+	DropSocketQueue      // the receive queue of a datagram socket is full
 	DropStackPanic       // the stack panicked on this packet and was discarded
 	DropProtocolDisabled // the container has no use for this protocol
 
@@ -104,6 +105,7 @@ var reasonNames = [NumReasons]string{
 	DropHalfOpenLimit:    "half_open_limit",
 	DropConnectionLimit:  "connection_limit",
 	DropBufferLimit:      "buffer_limit",
+	DropSocketQueue:      "socket_queue",
 	DropStackPanic:       "stack_panic",
 	DropProtocolDisabled: "protocol_disabled",
 	DropNoRoute:          "no_route",

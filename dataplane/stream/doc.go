@@ -45,5 +45,6 @@
 //
 // # Not supported
 //
-// Datagrams: a Pair carries a byte stream.
+// Datagrams in a Pair, which carries a byte stream: Datagrams hands them over
+// one by one.
 package stream

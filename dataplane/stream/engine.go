@@ -58,8 +58,22 @@ const (
 	OptV6Only
 	OptLinger // seconds, -1: off; 0: Close resets
 
+	// Of datagram sockets alone, as are OptReuseAddr, OptReusePort,
+	// OptSendBuffer (the largest datagram), OptRecvBuffer, OptTOS, OptTTL and
+	// OptV6Only of those above.
+	OptBroadcast     // may send to broadcast addresses
+	OptMulticastTTL  // hop limit of multicast; default 1
+	OptMulticastLoop // the container's own members get what it sends; default 1
+	OptMulticastAll  // gets groups that others of the container joined; default 1
+	OptMTUDiscover   // IP_PMTUDISC_*; default 1 (WANT)
+	OptMTU           // bytes, read only: to the peer; ENOTCONN without one
+	OptRecvErr       // errors also without a peer, and those Linux ignores
+
 	NumOptions
 )
+
+// NumStreamOptions bounds the options of stream sockets.
+const NumStreamOptions = OptBroadcast
 
 // Info is what TCP_INFO reports, in the units of Linux's struct tcp_info.
 type Info struct {

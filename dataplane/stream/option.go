@@ -25,6 +25,14 @@ var optionRange = [NumOptions]struct{ least, most int }{
 	OptTTL:          {1, 255},
 	OptV6Only:       {0, 1},
 	OptLinger:       {-1, 1<<31 - 1},
+
+	OptBroadcast:     {0, 1},
+	OptMulticastTTL:  {0, 255},
+	OptMulticastLoop: {0, 1},
+	OptMulticastAll:  {0, 1},
+	OptMTUDiscover:   {0, 5},
+	OptMTU:           {1, 0}, // read only
+	OptRecvErr:       {0, 1},
 }
 
 // Takes reports whether v is a value of the option, which is below NumOptions.

@@ -727,7 +727,7 @@ func (l *lab) user(p *program) {
 		n.h = h
 		l.start(n)
 	case 14:
-		opt := stream.Option(p.below(int(stream.NumOptions)))
+		opt := stream.Option(p.below(int(stream.NumStreamOptions)))
 		if opt == stream.OptKeepAlive || opt == stream.OptKeepIdle {
 			l.e.SetOption(s.h, stream.OptKeepAlive, 1)
 			l.e.SetOption(s.h, stream.OptKeepIdle, 1+int(p.byte()))

@@ -28,7 +28,7 @@ func (e *Engine) SetOption(h stream.Handle, opt stream.Option, v int) syscall.Er
 	if errno != 0 {
 		return errno
 	}
-	if opt >= stream.NumOptions {
+	if opt >= stream.NumStreamOptions {
 		return syscall.ENOPROTOOPT
 	}
 	switch opt {
@@ -186,7 +186,7 @@ func (e *Engine) Option(h stream.Handle, opt stream.Option) (int, syscall.Errno)
 	if errno != 0 {
 		return 0, errno
 	}
-	if opt >= stream.NumOptions || opt == stream.OptV6Only && !c.has(fV6) {
+	if opt >= stream.NumStreamOptions || opt == stream.OptV6Only && !c.has(fV6) {
 		return 0, syscall.ENOPROTOOPT
 	}
 	o := e.opts.get(c.opts)

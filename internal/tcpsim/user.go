@@ -184,7 +184,7 @@ func (u *user) act() error {
 		return nil
 	}
 	if u.rnd.IntN(16) == 0 {
-		u.host.ask(s, stream.Option(u.rnd.IntN(int(stream.NumOptions))))
+		u.host.ask(s, stream.Option(u.rnd.IntN(int(stream.NumStreamOptions))))
 	}
 	u.write()
 	u.end()
