@@ -48,6 +48,7 @@ type Dataplane struct {
 	underlay underlay
 	group    *worker.Group
 	fib      fib.Table
+	lock     *dirLock
 	attach   *socket.Attach
 
 	control     *control
@@ -90,7 +91,10 @@ func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
 			d.release()
 		}
 	}()
-	// First of all, because it tells whether another daemon is at work here.
+	// First of all: of two daemons that start at once one goes on.
+	if d.lock, err = lockRuntimeDir(cfg.Daemon.RuntimeDir); err != nil {
+		return nil, err
+	}
 	if d.attach, err = socket.ListenAttach(cfg.Daemon.AttachPath(), &d.controlStat); err != nil {
 		return nil, err
 	}
@@ -152,6 +156,7 @@ func (d *Dataplane) release() {
 	if d.underlay != nil {
 		_ = d.underlay.close()
 	}
+	d.lock.release()
 }
 
 // Run serves until ctx ends, then ends every container in order. It may be
@@ -185,6 +190,7 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	d.ended = true
 	err = errors.Join(err, d.underlay.close())
 	d.mu.Unlock()
+	d.lock.release()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return errors.Join(cause, err)
 	}
