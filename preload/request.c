@@ -65,6 +65,13 @@ static int receive_reply(int fd, struct nc_reply *rp, int interruptible)
 		else
 			n = nc_syscall6(__NR_recvfrom, fd, NC_ARG(rp), sizeof *rp, 0, 0, 0);
 	} while (n == -EINTR && !interruptible);
+	/*
+	 * A read that waits asks the kernel's queue first and for the end afterwards
+	 * (__skb_wait_for_more_packets): held up in between it reports an end that
+	 * came behind an answer, and leaves the answer where it is.
+	 */
+	if (n == 0)
+		n = nc_syscall6(__NR_recvfrom, fd, NC_ARG(rp), sizeof *rp, MSG_DONTWAIT, 0, 0);
 	if (n == -EINTR || n == -EAGAIN) {
 		/*
 		 * An answer may come at this moment, and the daemon must not take

@@ -132,8 +132,8 @@ func (a *Attachment) handshake(timeout time.Duration) error {
 	var reply shm.Reply
 	var n int
 	err = again(func() (err error) {
-		// MSG_TRUNC: a longer answer is not taken for one of ours.
-		n, _, err = unix.Recvfrom(a.FD, shm.ReplyBytes(&reply), unix.MSG_TRUNC)
+		// A longer answer is not taken for one of ours.
+		n, err = readRecord(a.FD, shm.ReplyBytes(&reply))
 		return err
 	})
 	switch {
