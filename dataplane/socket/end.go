@@ -134,13 +134,18 @@ func (t *Set) closeEngine(s *sock) {
 	}
 }
 
-// closePair closes our end of the pair.
+// closePair closes our end of the pair. A child that another thread forked in the
+// middle of socket(2) may hold it too, and the close is not its last one: the
+// shutdown is what the application sees then.
 func (t *Set) closePair(s *sock) {
 	if s.fd < 0 {
 		return
 	}
 	if s.has(fWatched) {
 		t.cfg.Poller.Remove(int(s.fd), s)
+	}
+	if s.has(fForked) && !s.has(fHup) {
+		shutdown(s.fd, unix.SHUT_RDWR)
 	}
 	t.closeStream(s.fd)
 	s.fd = -1

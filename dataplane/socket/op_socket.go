@@ -40,8 +40,9 @@ func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 	s.handle = h
 	t.register(s, fd, r.Cookie, f)
 	s.state, s.pid, s.uid = stOpen, pid, uid
+	s.flags |= fForked
 	if r.Flags&shm.FlagSupervised != 0 {
-		s.flags |= fSupervised
+		s.flags = s.flags&^fForked | fSupervised
 		s.pid = r.Value
 	}
 	if !t.watch(s) {

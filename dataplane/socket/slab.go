@@ -47,6 +47,7 @@ const (
 	fDeferred                    // accepted, not to be handed over yet (deferral.go)
 	fHold                        // filler is being written: read nothing (NC_F_HOLD)
 	fSupervised                  // made by a supervisor (NC_F_SUPERVISED)
+	fForked                      // of a pair that the application made: its children may hold our end
 	fUrgent                      // EPOLLPRI: a read ends before and after urgent data, read on until EAGAIN
 )
 

@@ -3,6 +3,7 @@
 #include "litmus.h"
 #include <sched.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 
 extern char **environ;
@@ -758,4 +759,67 @@ LITMUS(many_short)
 		close(c);
 	}
 	say("ok: %d", ok);
+}
+
+#define BROOD 150
+
+static atomic_int forking;
+
+/* Makes children that live on with whatever was open at that moment. */
+static void *fork_on(void *unused)
+{
+	pid_t children[BROOD];
+	int n = 0;
+
+	for (; forking; n = n < BROOD ? n + 1 : n) {
+		if (n == BROOD) {
+			poll(NULL, 0, 1);
+			continue;
+		}
+		children[n] = fork();
+		if (!children[n])
+			for (;;)
+				pause();
+		NEED(children[n] > 0);
+	}
+	while (n--) {
+		kill(children[n], SIGKILL);
+		waitpid(children[n], NULL, 0);
+	}
+	return unused;
+}
+
+/* Whatever children inherit in the middle of a call, what the peer did arrives. */
+LITMUS(fork_beside_sockets)
+{
+	int l = listener("127.0.0.1"), port = port_of(l), gone = listener("127.0.0.1"), refusing = port_of(gone);
+	int refused = 0, reset = 0;
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	pthread_t t;
+	char b;
+
+	close(gone);
+	forking = 1;
+	NEED(pthread_create(&t, NULL, fork_on, NULL) == 0);
+	for (int i = 0; i < 200; i++) {
+		struct pollfd p = { .fd = tcp(), .events = POLLOUT };
+		int c = tcp(), s;
+
+		nonblocking(p.fd, 1);
+		if (dial(p.fd, "127.0.0.1", refusing) < 0 && (errno == ECONNREFUSED || poll(&p, 1, 2000) == 1))
+			refused++;
+		close(p.fd);
+		NEED(dial(c, "127.0.0.1", port) == 0);
+		s = accept(l, NULL, NULL);
+		NEED(s >= 0 && connect(s, &none, sizeof none) == 0);
+		p = (struct pollfd){ .fd = c, .events = POLLIN };
+		if (poll(&p, 1, 2000) == 1 && read(c, &b, 1) < 0 && errno == ECONNRESET)
+			reset++;
+		close(s);
+		close(c);
+	}
+	forking = 0;
+	pthread_join(t, NULL);
+	say("refused: %d", refused);
+	say("reset: %d", reset);
 }
