@@ -57,7 +57,9 @@ func TestMalformedRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(tcpSocket)
-	file := int(must(os.Open("/dev/null")).Fd())
+	null := must(os.Open("/dev/null"))
+	defer null.Close() // not by a finalizer
+	file := int(null.Fd())
 	many := make([]int, 252)
 	for i := range many {
 		many[i] = file
