@@ -31,7 +31,8 @@ const module = "netcon/"
 var floors = map[string]int{
 	"bpf": 0, "shm": 0, "tuning": 0, "dataplane/wire": 0, "dataplane/stat": 0, "dataplane/stream": 0,
 	"dataplane/frame": 1, "dataplane/fib": 1, "dataplane/neigh": 1, "dataplane/nexthop": 1, "dataplane/trace": 1, "dataplane/tcp": 1,
-	"dataplane/xsk": 2, "dataplane/udplink": 2, "dataplane/vxlan": 2, "dataplane/netstack": 2, "dataplane/socket": 2,
+	"dataplane/datagram": 1,
+	"dataplane/xsk":      2, "dataplane/udplink": 2, "dataplane/vxlan": 2, "dataplane/netstack": 2, "dataplane/socket": 2,
 	"dataplane/launch": 2,
 	"dataplane/worker": 3, "dataplane/config": 3, "dataplane/supervise": 3,
 	"dataplane":     4,
@@ -53,15 +54,16 @@ var aside = map[string]int{
 // onlyImports names all that some packages may import from outside the standard
 // library: what has to stay pure, or small.
 var onlyImports = map[string][]string{
-	"dataplane/wire":   nil,
-	"dataplane/stat":   nil,
-	"dataplane/stream": nil,
-	"dataplane/fib":    {"netcon/"},
-	"dataplane/neigh":  {"netcon/"},
-	"dataplane/vxlan":  {"netcon/"},
-	"dataplane/config": {"netcon/dataplane/wire", "github.com/pelletier/go-toml/v2"},
-	"shm":              nil,
-	"internal/gotally": nil,
+	"dataplane/wire":     nil,
+	"dataplane/stat":     nil,
+	"dataplane/stream":   nil,
+	"dataplane/fib":      {"netcon/"},
+	"dataplane/neigh":    {"netcon/"},
+	"dataplane/datagram": {"netcon/"},
+	"dataplane/vxlan":    {"netcon/"},
+	"dataplane/config":   {"netcon/dataplane/wire", "github.com/pelletier/go-toml/v2"},
+	"shm":                nil,
+	"internal/gotally":   nil,
 }
 
 // generated names every generated file and how it is made again: the command

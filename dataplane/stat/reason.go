@@ -43,9 +43,12 @@ const (
 	DropICMPForged       // an ICMP error that matches no live connection
 	DropICMPMTU          // an ICMP error with an MTU below the protocol's minimum
 	DropFragmentLimit    // the container holds too many fragment bytes
+	DropFragmentInvalid  // a fragment that overlaps with others, is a copy, or is none a packet can have
+	DropFragmentExpired  // fragments of a packet that did not become whole in time
 	DropHalfOpenLimit    // the container holds too many half-open connections
 	DropConnectionLimit  // the container holds too many connections
 	DropBufferLimit      // the container holds too many buffered bytes
+	DropNoSocket         // no socket takes this datagram
 	DropSocketQueue      // the receive queue of a datagram socket is full
 	DropStackPanic       // the stack panicked on this packet and was discarded
 	DropProtocolDisabled // the container has no use for this protocol
@@ -102,9 +105,12 @@ var reasonNames = [NumReasons]string{
 	DropICMPForged:       "icmp_forged",
 	DropICMPMTU:          "icmp_mtu",
 	DropFragmentLimit:    "fragment_limit",
+	DropFragmentInvalid:  "fragment_invalid",
+	DropFragmentExpired:  "fragment_expired",
 	DropHalfOpenLimit:    "half_open_limit",
 	DropConnectionLimit:  "connection_limit",
 	DropBufferLimit:      "buffer_limit",
+	DropNoSocket:         "no_socket",
 	DropSocketQueue:      "socket_queue",
 	DropStackPanic:       "stack_panic",
 	DropProtocolDisabled: "protocol_disabled",

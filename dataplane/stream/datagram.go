@@ -92,7 +92,8 @@ func (f *ICMPFilter) Blocks(kind uint8) bool { return f[kind>>5]>>(kind&31)&1 !=
 //     A group or broadcast address may be bound. The port of Ping is the
 //     identifier; Raw has none. EINVAL: bound to a port already.
 //   - Connect decides at once: 0, or ENETUNREACH, EACCES (broadcast without
-//     OptBroadcast), EINVAL, EAFNOSUPPORT. It binds an unbound socket, gives
+//     OptBroadcast), EINVAL, EAFNOSUPPORT, EADDRINUSE for want of a port to
+//     bind to (Linux: EAGAIN). It binds an unbound socket, gives
 //     it the source address for the peer, and may be repeated. From then on
 //     only the peer's datagrams arrive.
 //   - Shutdown: ENOTCONN unless connected, but it takes effect in any case:
@@ -119,7 +120,8 @@ type Datagrams interface {
 	// is full, Writable follows. EDESTADDRREQ (ENOTCONN on Raw and Ping of
 	// no peer is EDESTADDRREQ as well), EMSGSIZE, EACCES (broadcast without
 	// OptBroadcast), ENETUNREACH, EINVAL (port 0, source not ours,
-	// malformed ICMP), EAFNOSUPPORT, EPIPE, EAGAIN for want of a port.
+	// malformed ICMP), EAFNOSUPPORT, EPIPE, EADDRINUSE for want of a port to
+	// bind to (Linux: EAGAIN).
 	// Errors that the network reported earlier come out of Receive alone.
 	Send(h Handle, m *Message, payload []byte) syscall.Errno
 
