@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package netstack is the stream engine "gvisor": TCP and ICMP of one container
-// shard by gVisor's netstack, used as released.
+// shard by gVisor's netstack, used as released, and beside it the datagram
+// sockets of package datagram.
 //
 // # Theory of operation
 //
 //	Deliver ─► validate ─► flow ─► copy ─► GRO ─► gVisor ─┐     ┌─► WritePackets
-//	(rx.go, icmp.go,      (flow.go)                       │     │   (any goroutine,
-//	 fragment.go)                          its goroutines ▼     │    appends: link.go)
+//	(rx.go, icmp.go,   │  (flow.go)                       │     │   (any goroutine,
+//	 fragment.go)      │                   its goroutines ▼     │    appends: link.go)
+//	                   └─► UDP, ping, raw: datagram.go
 //	Poll ◄─ ready queue ◄─ waiter callbacks ◄──────── endpoints ┘        │
 //	(poll.go) Read into Rx, Write from Tx                                ▼
 //	Transmit ─► headers ─► flow ─► segment, checksum ─► Output      transmit queue
@@ -70,7 +72,9 @@
 //
 // # Limits
 //
-// Sockets, granted backlogs, queued bytes and fragments: see Limits. Backlogs
+// Sockets, granted backlogs, queued bytes and fragments: see Limits; datagram
+// sockets are sockets like others, and what waits for them gets at most half of
+// the queued bytes. Backlogs
 // beyond Limits.HalfOpen shrink to 16; past the backlog gVisor answers with SYN
 // cookies, and such a connection has neither window scaling nor SACK. Above
 // Limits.BufferBytes nothing is taken from Tx rings, and inbound segments lose
@@ -86,8 +90,8 @@
 // # Not supported
 //
 // ECN, PAWS, delayed acknowledgments, urgent data, TCP Fast Open: gVisor has
-// none. Broadcast and multicast. Fragments of anything but echo requests. UDP
-// and raw sockets: UDP is answered with port unreachable. OptSynCount above 6.
+// none. Broadcast and multicast but for datagrams. Fragments of TCP. OptSynCount
+// above 6.
 // Info leaves what nobody knows zero: window scales and options of accepted
 // connections, the peer's window. Failed waits until bytes gVisor still holds
 // went into the Rx ring, unless the owner has bytes to send. SACK from a socket

@@ -174,7 +174,7 @@ func (k *socket) recharge() {
 func (f *flow) holes() bool { return f.got && after(f.high, f.ack) }
 
 // full reports whether the budget is used up for bytes of applications.
-func (s *Stack) full() bool { return s.usedRx+s.usedTx > s.cfg.Limits.BufferBytes }
+func (s *Stack) full() bool { return s.held() > s.cfg.Limits.BufferBytes }
 
 // refuses reports whether the payload of a segment is to be dropped for lack of
 // budget. Half of the budget is for reception alone: otherwise two stacks full

@@ -14,9 +14,10 @@ import (
 // host must accept, RFC 791. Linux's floor is 552 (min_pmtu).
 const minPathMTU4 = 576
 
-// deliverICMP4 lets echo requests and fragmentation needed through to gVisor
-// and settles the other errors here. An error is believed only if it quotes a
-// segment of a live connection that is in flight (RFC 5927 section 4.1).
+// deliverICMP4 lets echo requests, and fragmentation needed for a connection,
+// through to gVisor and settles the other errors of connections here. Such an
+// error is believed only if it quotes a segment of a live connection that is in
+// flight (RFC 5927 section 4.1). The rest is for datagram sockets.
 func (s *Stack) deliverICMP4(in *incoming) stat.Reason {
 	m, ok := wire.ParseICMP(in.upper())
 	if !ok {
@@ -25,13 +26,19 @@ func (s *Stack) deliverICMP4(in *incoming) stat.Reason {
 	if wire.Sum(0).Add(m).Fold() != 0xffff {
 		return stat.DropL4Checksum
 	}
+	if in.group {
+		return s.rawICMP(in, m)
+	}
 	switch m.Type() {
 	case wire.ICMPv4Echo:
-		s.enqueue(in, len(in.b), nil)
-		return stat.Accepted
+		return s.deliverEcho(in, m)
 	case wire.ICMPv4Unreachable, wire.ICMPv4TimeExceeded, wire.ICMPv4ParamProblem:
+		if !quotesTCP(m.Payload()) {
+			return s.datagramICMP(in, m)
+		}
+		s.showRaw(in, m)
 	default:
-		return stat.DropProtocolDisabled
+		return s.datagramICMP(in, m)
 	}
 	k := s.quoted4(m.Payload())
 	if k == nil {
@@ -54,13 +61,19 @@ func (s *Stack) deliverICMP6(in *incoming) stat.Reason {
 	if !in.sumOK(m) {
 		return stat.DropL4Checksum
 	}
+	if in.group {
+		return s.rawICMP(in, m)
+	}
 	switch m.Type() {
 	case wire.ICMPv6Echo:
-		s.enqueue(in, len(in.b), nil)
-		return stat.Accepted
+		return s.deliverEcho(in, m)
 	case wire.ICMPv6Unreachable, wire.ICMPv6PacketTooBig, wire.ICMPv6TimeExceeded, wire.ICMPv6ParamProblem:
+		if !quotesTCP(m.Payload()) {
+			return s.datagramICMP(in, m)
+		}
+		s.showRaw(in, m)
 	default:
-		return stat.DropProtocolDisabled
+		return s.datagramICMP(in, m)
 	}
 	k := s.quoted6(m.Payload())
 	if k == nil {
@@ -71,6 +84,47 @@ func (s *Stack) deliverICMP6(in *incoming) stat.Reason {
 	}
 	k.unreachable(errnoOfICMP6(m))
 	return stat.Accepted
+}
+
+// deliverEcho has gVisor answer an echo request. Raw sockets see it as well.
+func (s *Stack) deliverEcho(in *incoming, m wire.ICMP) stat.Reason {
+	s.showRaw(in, m)
+	s.enqueue(in, len(in.b), nil)
+	return stat.Accepted
+}
+
+// showRaw shows Raw sockets a message that is not theirs alone.
+func (s *Stack) showRaw(in *incoming, m wire.ICMP) {
+	if r := s.rawICMP(in, m); r != stat.DropProtocolDisabled {
+		s.stat.Drop(r)
+	}
+}
+
+// rawICMP gives a message to Raw sockets.
+func (s *Stack) rawICMP(in *incoming, m wire.ICMP) stat.Reason {
+	if !s.datagrams.WantsICMP() {
+		return stat.DropProtocolDisabled
+	}
+	p := s.datagrams.View(in.b, in.at)
+	return s.datagrams.Raw(&p, m)
+}
+
+// datagramICMP gives a message to the datagram sockets.
+func (s *Stack) datagramICMP(in *incoming, m wire.ICMP) stat.Reason {
+	p := s.datagrams.View(in.b, in.at)
+	return s.datagrams.ICMP(&p, m)
+}
+
+// quotesTCP reports whether an ICMP error is about a segment, or about nothing
+// that can be told.
+func quotesTCP(q []byte) bool {
+	switch {
+	case len(q) < wire.IPv4Len:
+		return true
+	case q[0]>>4 == 4:
+		return wire.IPv4(q).Protocol() == wire.ProtoTCP
+	}
+	return len(q) < wire.IPv6Len || wire.IPv6(q).NextHeader() == wire.ProtoTCP
 }
 
 // lowerMTU passes a path MTU on to gVisor if it is one, and lower than the
@@ -139,14 +193,22 @@ func (s *Stack) Undeliverable(packet []byte) {
 	switch packet[0] >> 4 {
 	case 4:
 		ip, ok := wire.ParseIPv4(packet)
-		if !ok || ip.Protocol() != wire.ProtoTCP || ip.FragmentOffset() != 0 {
+		if !ok || ip.FragmentOffset() != 0 {
+			return
+		}
+		if ip.Protocol() != wire.ProtoTCP {
+			s.datagrams.Undeliverable(packet)
 			return
 		}
 		at = ip.HeaderLen()
 		key = flowKey4(packet[12:16], packet[16:20], 0, 0)
 	case 6:
 		ip, ok := wire.ParseIPv6(packet)
-		if !ok || ip.NextHeader() != wire.ProtoTCP {
+		if !ok {
+			return
+		}
+		if ip.NextHeader() != wire.ProtoTCP {
+			s.datagrams.Undeliverable(packet)
 			return
 		}
 		at = wire.IPv6Len

@@ -47,6 +47,9 @@ func (o *options) apply(k *socket) {
 // SetOption implements stream.Engine. OptDeferAccept is left to the sockets:
 // gVisor holds back a connection that ends without a byte as well.
 func (s *Stack) SetOption(h stream.Handle, opt stream.Option, v int) (errno syscall.Errno) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.SetOption(h, opt, v)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return errno
@@ -143,6 +146,9 @@ func (k *socket) setOption(opt stream.Option, v int) syscall.Errno {
 
 // Option implements stream.Engine.
 func (s *Stack) Option(h stream.Handle, opt stream.Option) (v int, errno syscall.Errno) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.Option(h, opt)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return 0, errno

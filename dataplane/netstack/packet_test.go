@@ -59,8 +59,8 @@ func icmp6(src, dst netip.Addr, typ, code uint8, rest uint32, payload []byte) []
 	return ip6(src, dst, wire.ProtoICMPv6, m)
 }
 
-// datagram returns a UDP datagram with its checksum.
-func datagram(src, dst netip.AddrPort, payload []byte) []byte {
+// udpPacket returns a UDP datagram with its checksum.
+func udpPacket(src, dst netip.AddrPort, payload []byte) []byte {
 	u := append(make([]byte, wire.UDPLen), payload...)
 	binary.BigEndian.PutUint16(u[0:], src.Port())
 	binary.BigEndian.PutUint16(u[2:], dst.Port())

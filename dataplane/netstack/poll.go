@@ -74,7 +74,7 @@ func (s *Stack) Busy() bool {
 	if s.off() {
 		return false
 	}
-	return s.ready.n.Load() != 0 || s.link.n.Load() != 0
+	return s.ready.n.Load() != 0 || s.link.n.Load() != 0 || s.datagrams.Busy()
 }
 
 // happened is what a look at a socket found worth reporting.
@@ -85,6 +85,13 @@ type happened struct {
 
 // Poll implements stream.Engine.
 func (s *Stack) Poll(ev stream.Events, budget int) (more bool) {
+	if s.off() {
+		return false
+	}
+	// Neither kind of socket gets more than half of the turns while the other
+	// wants some.
+	half := (budget + 1) / 2
+	budget -= half - s.datagrams.Poll(ev, half)
 	if s.off() {
 		return false
 	}
@@ -121,7 +128,7 @@ func (s *Stack) Poll(ev stream.Events, budget int) (more bool) {
 		}
 	}
 	s.settle()
-	return s.ready.n.Load() != 0
+	return s.ready.n.Load() != 0 || s.datagrams.Reports()
 }
 
 // lookOrphan lets go of an orphan when gVisor is done with it.
@@ -424,6 +431,6 @@ func (s *Stack) settle() {
 		s.stalled = s.stalled[:0]
 	}
 	s.countBacklogDrops()
-	s.nUsed.Store(int64(s.usedRx + s.usedTx))
-	s.nFrag.Store(int64(s.frags.cur + s.frags.prev))
+	s.nUsed.Store(int64(s.held()))
+	s.nFrag.Store(int64(s.frags.Held()))
 }

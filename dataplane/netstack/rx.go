@@ -22,6 +22,7 @@ type incoming struct {
 	proto    uint8 // its number
 	verified bool  // the transport checksum needs no verification
 	apart    bool  // not to be merged with others
+	group    bool  // the destination is a broadcast or multicast address
 }
 
 // Deliver implements stream.Engine.
@@ -46,6 +47,9 @@ func (s *Stack) EndBurst() {
 	}
 	defer s.contain("end of burst")
 	s.gro.Flush()
+	if s.frags.Held() > 0 {
+		s.frags.Expire(s.now())
+	}
 	s.settle()
 }
 
@@ -69,7 +73,7 @@ func (s *Stack) deliver(packet []byte, verified bool) stat.Reason {
 		return stat.DropIPShort
 	}
 	in := incoming{verified: verified}
-	var fragment, first bool
+	var fragment bool
 	switch packet[0] >> 4 {
 	case 4:
 		ip, ok := wire.ParseIPv4(packet)
@@ -79,17 +83,17 @@ func (s *Stack) deliver(packet []byte, verified bool) stat.Reason {
 		if !ip.ChecksumOK() {
 			return stat.DropIPChecksum
 		}
-		if !s.acceptable4(ip) {
+		if !s.acceptable4(ip, &in) {
 			return stat.DropIPNotLocal
 		}
 		in.b, in.at, in.proto = ip, ip.HeaderLen(), ip.Protocol()
-		fragment, first = ip.IsFragment(), ip.FragmentOffset() == 0
+		fragment = ip.IsFragment()
 	case 6:
 		ip, ok := wire.ParseIPv6(packet)
 		if !ok {
 			return stat.DropIPShort
 		}
-		if !s.acceptable6(ip) {
+		if !s.acceptable6(ip, &in) {
 			return stat.DropIPNotLocal
 		}
 		in.b, in.v6 = ip, true
@@ -97,15 +101,17 @@ func (s *Stack) deliver(packet []byte, verified bool) stat.Reason {
 		if !ok {
 			return stat.DropIPShort
 		}
-		first = fragment && firstFragment(ip)
 	default:
 		return stat.DropIPVersion
 	}
 	if fragment {
-		return s.deliverFragment(&in, first)
+		return s.deliverFragment(&in)
 	}
 	switch in.proto {
 	case wire.ProtoTCP:
+		if in.group {
+			return stat.DropIPNotLocal
+		}
 		return s.deliverTCP(&in)
 	case wire.ProtoUDP:
 		return s.deliverUDP(&in)
@@ -121,13 +127,14 @@ func (s *Stack) deliver(packet []byte, verified bool) stat.Reason {
 	return stat.DropProtocolDisabled
 }
 
-// acceptable4 reports whether the destination is ours and the source may send
-// to us. Broadcast and multicast are for nobody here: TCP has no use for them
-// and an echo request to them is not answered. Our own and loopback addresses
-// as source are forged.
-func (s *Stack) acceptable4(ip wire.IPv4) bool {
+// acceptable4 reports whether the destination is ours, or a group that a
+// datagram socket takes, and the source may send to us. Our own and loopback
+// addresses as source are forged.
+func (s *Stack) acceptable4(ip wire.IPv4, in *incoming) bool {
 	if _, ours := s.own4[[4]byte(ip[16:20])]; !ours {
-		return false
+		if in.group = s.datagrams.Member(ip.Dst()); !in.group {
+			return false
+		}
 	}
 	if _, forged := s.own4[[4]byte(ip[12:16])]; forged {
 		return false
@@ -137,9 +144,11 @@ func (s *Stack) acceptable4(ip wire.IPv4) bool {
 }
 
 // acceptable6 is acceptable4 for IPv6.
-func (s *Stack) acceptable6(ip wire.IPv6) bool {
+func (s *Stack) acceptable6(ip wire.IPv6, in *incoming) bool {
 	if _, ours := s.own6[[16]byte(ip[24:40])]; !ours {
-		return false
+		if in.group = s.datagrams.Member(ip.Dst()); !in.group {
+			return false
+		}
 	}
 	if _, forged := s.own6[[16]byte(ip[8:24])]; forged {
 		return false
@@ -220,7 +229,7 @@ func setLength(b []byte) {
 	wire.IPv4(b).SetChecksum()
 }
 
-// deliverUDP lets gVisor answer with port unreachable.
+// deliverUDP gives a datagram to its socket.
 func (s *Stack) deliverUDP(in *incoming) stat.Reason {
 	u, ok := wire.ParseUDP(in.upper())
 	if !ok {
@@ -232,8 +241,8 @@ func (s *Stack) deliverUDP(in *incoming) stat.Reason {
 	if !in.verified && u.Checksum() != 0 && !in.sumOK(u) {
 		return stat.DropL4Checksum
 	}
-	s.enqueue(in, len(in.b), nil)
-	return stat.Accepted
+	p := s.datagrams.View(in.b, in.at)
+	return s.datagrams.UDP(&p, u)
 }
 
 // enqueue copies the first n bytes of a packet into a buffer of gVisor, has

@@ -25,8 +25,8 @@ func TestDeliverDrops(t *testing.T) {
 	syn6 := segmentOf(peer6, self6, 1, 0, wire.TCPSyn, nil, nil)
 	echo4 := icmp4(addr4(2), addr4(1), wire.ICMPv4Echo, 0, 1, nil)
 	echo6 := icmp6(addr6(2), addr6(1), wire.ICMPv6Echo, 0, 1, nil)
-	udp4 := datagram(peer4, self4, []byte("x"))
-	udp6 := datagram(peer6, self6, []byte("x"))
+	udp4 := udpPacket(peer4, self4, []byte("x"))
+	udp6 := udpPacket(peer6, self6, []byte("x"))
 	edit := func(p []byte, f func(p []byte)) []byte {
 		p = bytes.Clone(p)
 		f(p)
@@ -47,7 +47,7 @@ func TestDeliverDrops(t *testing.T) {
 		{"v6 cut", syn6[:59], stat.DropIPShort},
 		{"v4 header checksum", edit(syn4, func(p []byte) { p[8]-- }), stat.DropIPChecksum},
 		{"v4 other destination", segmentOf(peer4, netip.AddrPortFrom(addr4(3), 80), 1, 0, wire.TCPSyn, nil, nil), stat.DropIPNotLocal},
-		{"v4 subnet broadcast", icmp4(addr4(2), addr4(255), wire.ICMPv4Echo, 0, 1, nil), stat.DropIPNotLocal},
+		{"v4 subnet broadcast", icmp4(addr4(2), addr4(255), wire.ICMPv4Echo, 0, 1, nil), stat.DropProtocolDisabled},
 		{"v4 broadcast", head4(func(p []byte) { copy(p[16:], []byte{255, 255, 255, 255}) }), stat.DropIPNotLocal},
 		{"v4 multicast", head4(func(p []byte) { copy(p[16:], []byte{224, 0, 0, 1}) }), stat.DropIPNotLocal},
 		{"v4 to loopback", head4(func(p []byte) { copy(p[16:], []byte{127, 0, 0, 1}) }), stat.DropIPNotLocal},
@@ -56,7 +56,7 @@ func TestDeliverDrops(t *testing.T) {
 		{"v4 from multicast", head4(func(p []byte) { p[12] = 225 }), stat.DropIPNotLocal},
 		{"v4 from nowhere", head4(func(p []byte) { clear(p[12:16]) }), stat.DropIPNotLocal},
 		{"v6 other destination", segmentOf(peer6, netip.AddrPortFrom(addr6(3), 80), 1, 0, wire.TCPSyn, nil, nil), stat.DropIPNotLocal},
-		{"v6 all nodes", icmp6(addr6(2), netip.MustParseAddr("ff02::1"), wire.ICMPv6Echo, 0, 1, nil), stat.DropIPNotLocal},
+		{"v6 all nodes", icmp6(addr6(2), netip.MustParseAddr("ff02::1"), wire.ICMPv6Echo, 0, 1, nil), stat.DropProtocolDisabled},
 		{"v6 from ourselves", edit(syn6, func(p []byte) { copy(p[8:24], p[24:40]) }), stat.DropIPNotLocal},
 		{"v6 from loopback", edit(syn6, func(p []byte) { clear(p[8:23]); p[23] = 1 }), stat.DropIPNotLocal},
 		{"v6 from multicast", edit(syn6, func(p []byte) { p[8] = 0xff }), stat.DropIPNotLocal},
@@ -159,7 +159,7 @@ func FuzzDeliver(f *testing.F) {
 		icmp4(addr4(2), addr4(1), 3, 4, 1000, segmentOf(self4, peer4, 1, 1, wire.TCPAck, nil, nil)),
 		icmp6(addr6(2), addr6(1), wire.ICMPv6Echo, 0, 1, []byte("ping")),
 		icmp6(addr6(2), addr6(1), 2, 0, 1280, segmentOf(self6, peer6, 1, 1, wire.TCPAck, nil, nil)),
-		datagram(peer4, self4, []byte("x")),
+		udpPacket(peer4, self4, []byte("x")),
 		fragments4(echoOf(1), 1, 1400)[0],
 		fragments4(echoOf(1), 1, 1400)[2],
 		fragments6(icmp6(addr6(2), addr6(1), wire.ICMPv6Echo, 0, 1, make([]byte, 100)), 1, 40)[1],

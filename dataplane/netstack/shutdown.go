@@ -23,6 +23,9 @@ func (k *socket) tcpState() tcp.EndpointState { return tcp.EndpointState(k.ep.St
 // Tx ring is drained. The receiving half is closed by us alone, as in Linux:
 // the peer is not told, and what it sends is acknowledged and thrown away.
 func (s *Stack) Shutdown(h stream.Handle, how stream.How) (errno syscall.Errno) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.Shutdown(h, how)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return errno
@@ -49,6 +52,10 @@ func (s *Stack) Shutdown(h stream.Handle, how stream.How) (errno syscall.Errno) 
 // owner; there may be as many such orphans as sockets, then the oldest is
 // reset.
 func (s *Stack) Close(h stream.Handle) {
+	if d := s.datagramsOf(h); d != nil {
+		s.closeDatagram(d, h)
+		return
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return
@@ -80,6 +87,10 @@ func (k *socket) tookNot() bool {
 
 // Abort implements stream.Engine.
 func (s *Stack) Abort(h stream.Handle) {
+	if d := s.datagramsOf(h); d != nil {
+		s.closeDatagram(d, h)
+		return
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return

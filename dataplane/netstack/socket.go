@@ -124,6 +124,11 @@ func (s *Stack) remove(k *socket) {
 	s.free = append(s.free, i)
 	k.handle = 0
 	s.nSockets.Add(-1)
+	s.unstarve()
+}
+
+// unstarve has listeners accept again whose Accept met the limit.
+func (s *Stack) unstarve() {
 	for i, l := range s.starved {
 		l.starving = false
 		s.ready.push(l)
@@ -181,6 +186,9 @@ func (s *Stack) guard(where string, errno *syscall.Errno) {
 
 // Bind implements stream.Engine.
 func (s *Stack) Bind(h stream.Handle, local netip.AddrPort) (errno syscall.Errno) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.Bind(h, local)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return errno
@@ -230,6 +238,9 @@ const maxBacklog = 4096
 // Listen implements stream.Engine. gVisor keeps half-open connections up to the
 // backlog and answers further SYNs with cookies.
 func (s *Stack) Listen(h stream.Handle, backlog int) (errno syscall.Errno) {
+	if s.datagramsOf(h) != nil {
+		return syscall.EOPNOTSUPP
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return errno
@@ -259,6 +270,9 @@ func (s *Stack) Listen(h stream.Handle, backlog int) (errno syscall.Errno) {
 // Accept implements stream.Engine. EMFILE: the container has no socket left;
 // Acceptable is reported again when it has.
 func (s *Stack) Accept(h stream.Handle, user uint64) (n stream.Handle, errno syscall.Errno) {
+	if s.datagramsOf(h) != nil {
+		return 0, syscall.EOPNOTSUPP
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return 0, errno
@@ -295,6 +309,9 @@ func (s *Stack) Accept(h stream.Handle, user uint64) (n stream.Handle, errno sys
 
 // Connect implements stream.Engine.
 func (s *Stack) Connect(h stream.Handle, remote netip.AddrPort) (errno syscall.Errno) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.Connect(h, remote)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return errno
@@ -432,6 +449,9 @@ func (s *Stack) RxRoom(h stream.Handle) {
 
 // Local implements stream.Engine.
 func (s *Stack) Local(h stream.Handle) (a netip.AddrPort) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.Local(h)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return netip.AddrPort{}
@@ -443,6 +463,9 @@ func (s *Stack) Local(h stream.Handle) (a netip.AddrPort) {
 
 // Remote implements stream.Engine.
 func (s *Stack) Remote(h stream.Handle) (a netip.AddrPort, errno syscall.Errno) {
+	if d := s.datagramsOf(h); d != nil {
+		return d.Remote(h)
+	}
 	k, errno := s.lookup(h)
 	if errno != 0 {
 		return netip.AddrPort{}, errno

@@ -18,8 +18,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/stack/gro"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
+	"netcon/dataplane/datagram"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
 )
@@ -61,7 +61,9 @@ type Stack struct {
 	usedRx   int       // bytes charged to connections, inbound
 	usedTx   int       // the same outbound
 
-	frags  fragmentBudget
+	datagrams *datagram.Stack
+	frags     datagram.Reassembler
+
 	synIn  uint64 // gVisor's count of SYNs dropped by full backlogs, as last seen
 	tx     transmitter
 	reader ringWriter
@@ -94,6 +96,11 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.clock = &clock{std: tcpip.NewStdClock(), s: s}
 	s.link.init(s)
+	s.datagrams = datagram.New(datagram.Config{
+		MTU: cfg.MTU, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,
+		Stat: cfg.Stat, Now: s.now, Room: s.room,
+	})
+	s.frags = datagram.Reassembler{Limit: cfg.Limits.FragmentBytes, Stat: cfg.Stat}
 	s.gv = stack.New(stack.Options{
 		// No router or neighbour solicitation, duplicate address
 		// detection, IGMP or MLD: zero values turn all of them off.
@@ -101,8 +108,7 @@ func New(cfg Config) (*Stack, error) {
 			ipv4.NewProtocolWithOptions(ipv4.Options{}),
 			ipv6.NewProtocolWithOptions(ipv6.Options{}),
 		},
-		// UDP has no sockets here: it answers with port unreachable.
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 		Clock:              s.clock,
 		HandleLocal:        true,
 	})

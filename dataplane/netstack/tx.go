@@ -47,7 +47,7 @@ func (s *Stack) Transmit(out stream.Output, budget int) int {
 	if s.off() {
 		return 0
 	}
-	built := 0
+	built := s.datagrams.Transmit(out, (budget+1)/2)
 	for built < budget {
 		want := min(len(s.tx.batch), budget-built)
 		n := s.link.take(s.tx.batch[:want])
