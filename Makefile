@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 GO ?= go
 FUZZTIME ?= 10s
 BENCH ?= .
+BENCHFLAGS ?=
 ONLY ?=
 COUNT ?= 1
 PREFIX ?= /usr/local
@@ -23,8 +24,8 @@ PACKAGES = $(shell $(GO) list ./... | grep -v /e2e)
 # Debian packages: to build and to run the demo, and what the tests want besides.
 DEPS := gcc libc6-dev make nginx-light curl redis-server redis-tools iproute2 iputils-ping procps util-linux
 TESTDEPS := musl-tools iperf3 wrk ethtool tshark clang-19 llvm-19 libbpf-dev python3
-# For the C reference of bench-xsk.
-BENCHDEPS := libxdp-dev
+# What the benchmarks compare with, and run; libxdp for the C reference of bench-xsk.
+BENCHDEPS := wrk iperf3 ethtool wireguard-go wireguard-tools passt slirp4netns libxdp-dev
 
 # Under sudo the checkout belongs to somebody else, and git would refuse to tell
 # the version.
@@ -32,7 +33,7 @@ export GIT_CONFIG_COUNT := 1
 export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
-.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-xsk packetdrill simulation mutants interop demo install clean
+.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-quick bench-tools microbench bench-xsk packetdrill simulation mutants interop demo install clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -43,7 +44,7 @@ deps: ## install missing Debian packages (with sudo if need be)
 testdeps: ## install what the tests want besides
 	@tools/deps.sh $(DEPS) $(TESTDEPS)
 
-benchdeps: ## install what bench-xsk wants besides
+benchdeps: ## install what the benchmarks want besides
 	@tools/deps.sh $(DEPS) $(BENCHDEPS)
 
 build: preload ## build build/netcon and build/libnetcon.so
@@ -102,7 +103,17 @@ test: testdeps build lint ## all of it: lint, race, ctest, e2e; as root a skip i
 apps: build ## run every program of docs/apps.md on the kernel and under netcon (ONLY=REGEXP: some)
 	cd e2e/apps && NETCON_APPS=long NETCON_ONLY='$(ONLY)' $(GO) test -count=1 -timeout 60m -run '^TestApps$$'
 
-bench: ## Go benchmarks (BENCH, COUNT) into build/bench.txt; compare two such files with benchstat
+bench: benchdeps build bench-tools ## netcon beside what else carries the same traffic, as root, under 30 minutes, into build/bench
+	build/netcon bench $(BENCHFLAGS)
+
+bench-quick: benchdeps build bench-tools ## the same in under two minutes
+	build/netcon bench -quick $(BENCHFLAGS)
+
+bench-tools: ## build the programs that the benchmarks run
+	@$(MAKE) -C bench/tools
+	$(GO) build -trimpath -o build/bench-tools/faultwire ./internal/testenv/faultwire
+
+microbench: ## Go benchmarks (BENCH, COUNT) into build/bench.txt; compare two such files with benchstat
 	@mkdir -p build
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PACKAGES) | tee build/bench.txt
 

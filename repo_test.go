@@ -36,9 +36,9 @@ var floors = map[string]int{
 	"dataplane/launch": 2,
 	"dataplane/worker": 3, "dataplane/config": 3, "dataplane/supervise": 3,
 	"dataplane":     4,
-	"internal/demo": 5, "dataplane/container": 5,
-	"cmd/netcon": 6, "bench": 6,
-	"e2e": 7, "e2e/apps": 7, "e2e/litmus": 7, ".": 7,
+	"internal/demo": 5, "dataplane/container": 5, "bench": 5,
+	"cmd/netcon": 6,
+	"e2e":        7, "e2e/apps": 7, "e2e/litmus": 7, ".": 7,
 }
 
 // aside are packages that the product does not import. Only tests, and their

@@ -5,7 +5,7 @@
 // It turns flags into calls of package dataplane and answers into text; there
 // is no logic here. The command table below is the list of what it can do.
 // Answers go to stdout, everything else to stderr. Exit status: 0 ok, 1 failed,
-// 2 bad usage or bad configuration; exec's is that of the program it runs.
+// 2 bad usage or bad configuration, 3 checked and not so; exec's is that of the program it runs.
 package main
 
 import (
@@ -22,6 +22,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitNotSo  = 3 // checked, and not so
 )
 
 // command is one row of the table.
@@ -46,7 +47,7 @@ type call struct {
 var errUsage = errors.New("usage")
 
 func commands() []*command {
-	return []*command{upCommand, checkCommand, execCommand, statusCommand, socketsCommand, statsCommand, traceCommand, tuneCommand, demoCommand, versionCommand}
+	return []*command{upCommand, checkCommand, execCommand, statusCommand, socketsCommand, statsCommand, traceCommand, tuneCommand, demoCommand, benchCommand, versionCommand}
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -62,7 +63,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		usage(stdout)
 		return exitOK
 	}
-	for _, cmd := range append(commands(), superviseCommand) {
+	for _, cmd := range append(commands(), superviseCommand, benchReapCommand) {
 		if cmd.name == args[0] {
 			return cmd.execute(args[1:], stdout, stderr)
 		}

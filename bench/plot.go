@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+)
+
+// Sizes of pictures.
+const (
+	plotWidth  = 16 * vg.Centimeter
+	plotHeight = 9 * vg.Centimeter
+)
+
+// Plot draws a results file into a directory, every picture as SVG and PNG, and
+// returns the names of the SVGs by workload, as seen from the directory above.
+func Plot(res *Results, dir string) (map[string][]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	byWorkload := map[string][]*Row{}
+	var order []string
+	for _, r := range summarise(res.Samples) {
+		if byWorkload[r.Workload] == nil {
+			order = append(order, r.Workload)
+		}
+		byWorkload[r.Workload] = append(byWorkload[r.Workload], r)
+	}
+	plots := map[string][]string{}
+	for _, name := range order {
+		rows := slices.DeleteFunc(byWorkload[name], func(r *Row) bool { return r.Value.N == 0 })
+		if len(rows) == 0 {
+			continue
+		}
+		for _, draw := range []struct {
+			kind string
+			make func(string, []*Row) (*plot.Plot, error)
+		}{{"values", bars}, {"latency", distributions}, {"held", held}} {
+			p, err := draw.make(name, rows)
+			if err != nil {
+				return nil, fmt.Errorf("draw %s of %s: %w", draw.kind, name, err)
+			}
+			if p == nil {
+				continue
+			}
+			file := name + "-" + draw.kind
+			for _, ext := range []string{".svg", ".png"} {
+				if err := p.Save(plotWidth, plotHeight, filepath.Join(dir, file+ext)); err != nil {
+					return nil, err
+				}
+			}
+			plots[name] = append(plots[name], filepath.Join(filepath.Base(dir), file+".svg"))
+		}
+	}
+	return plots, nil
+}
+
+// bars draws a workload's medians with their ranges.
+func bars(name string, rows []*Row) (*plot.Plot, error) {
+	p := plot.New()
+	p.Title.Text = name
+	p.X.Label.Text = rows[0].Unit
+	p.X.Min = 0
+	values := make(plotter.Values, len(rows))
+	names := make([]string, len(rows))
+	ranges := spreads{}
+	for i, r := range rows {
+		k := len(rows) - 1 - i // the first on top
+		values[k], names[k] = r.Value.Median, r.System
+		ranges.XYs = append(ranges.XYs, plotter.XY{X: r.Value.Median, Y: float64(k)})
+		ranges.XErrors = append(ranges.XErrors, struct{ Low, High float64 }{r.Value.Median - r.Value.Least, r.Value.Most - r.Value.Median})
+	}
+	chart, err := plotter.NewBarChart(values, vg.Points(14))
+	if err != nil {
+		return nil, err
+	}
+	chart.Horizontal, chart.Color, chart.LineStyle.Width = true, plotutil.SoftColors[2], 0
+	whiskers, err := plotter.NewXErrorBars(ranges)
+	if err != nil {
+		return nil, err
+	}
+	p.Add(chart, whiskers)
+	p.NominalY(names...)
+	return p, nil
+}
+
+// spreads are points with ranges.
+type spreads struct {
+	plotter.XYs
+	plotter.XErrors
+}
+
+// distributions draws the latency over how rare it is.
+func distributions(name string, rows []*Row) (*plot.Plot, error) {
+	p := plot.New()
+	p.Title.Text = name
+	p.X.Label.Text, p.Y.Label.Text = "percentile", "latency, us"
+	p.X.Tick.Marker, p.Y.Scale, p.Y.Tick.Marker = rarity{}, plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Legend.Top, p.Legend.Left = true, true
+	drawn := 0
+	for i, r := range rows {
+		var xy plotter.XYs
+		for k, percentile := range curve {
+			v, ok := r.median(func(s *Sample) (float64, bool) {
+				l := s.latency()
+				if l == nil || len(l.Curve) <= k {
+					return 0, false
+				}
+				return l.Curve[k][1], l.Curve[k][1] > 0
+			})
+			if ok {
+				xy = append(xy, plotter.XY{X: nines(percentile), Y: v})
+			}
+		}
+		if len(xy) == 0 {
+			continue
+		}
+		line, err := plotter.NewLine(xy)
+		if err != nil {
+			return nil, err
+		}
+		line.Color, line.Dashes = plotutil.Color(i), plotutil.Dashes(i/7)
+		p.Add(line)
+		p.Legend.Add(r.System, line)
+		drawn++
+		p.Title.Text = name + ", " + r.Samples[0].latency().How
+	}
+	if drawn == 0 {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// nines is where a percentile stands on the axis: each nine is as wide.
+func nines(percentile float64) float64 { return -math.Log10(1 - percentile/100) }
+
+type rarity struct{}
+
+func (rarity) Ticks(_, _ float64) (t []plot.Tick) {
+	for _, p := range []float64{1, 50, 90, 99, 99.9, 99.99} {
+		t = append(t, plot.Tick{Value: nines(p), Label: strconv.FormatFloat(p, 'f', -1, 64)})
+	}
+	return t
+}
+
+// held draws memory per connection over the connections that were held.
+func held(name string, rows []*Row) (*plot.Plot, error) {
+	p := plot.New()
+	p.Title.Text = name
+	p.X.Label.Text, p.Y.Label.Text = "connections held", "bytes per connection"
+	p.Y.Min, p.Legend.Top = 0, true
+	drawn := 0
+	for i, r := range rows {
+		points := map[int][]float64{}
+		for _, s := range r.Samples {
+			for _, m := range s.HeldCurve {
+				points[m.Connections] = append(points[m.Connections], m.Server+m.Shared+m.Carriers+m.Slab)
+			}
+		}
+		var xy plotter.XYs
+		for c, v := range points {
+			xy = append(xy, plotter.XY{X: float64(c), Y: spread(v).Median})
+		}
+		if len(xy) == 0 {
+			continue
+		}
+		slices.SortFunc(xy, func(a, b plotter.XY) int { return int(a.X - b.X) })
+		line, dots, err := plotter.NewLinePoints(xy)
+		if err != nil {
+			return nil, err
+		}
+		line.Color, dots.Color = plotutil.Color(i), plotutil.Color(i)
+		p.Add(line, dots)
+		p.Legend.Add(r.System, line, dots)
+		drawn++
+	}
+	if drawn == 0 {
+		return nil, nil
+	}
+	return p, nil
+}

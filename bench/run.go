@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are what is asked for.
+type Options struct {
+	Tools
+	Version   string
+	Form      Form
+	Rounds    int           // how often every system has its turn
+	Time      time.Duration // of a sample
+	Systems   []string      // instead of those that a workload compares
+	Workloads []string      // names, or their beginnings; instead of the form's
+	Progress  io.Writer     // nil: none
+}
+
+// plan is one workload with the systems that it compares.
+type plan struct {
+	*Workload
+	systems []System
+}
+
+// plan checks everything that can be checked before anything is made.
+func (o *Options) plan() ([]plan, error) {
+	list, err := pickWorkloads(o.Workloads, o.Form)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case o.Rounds < 1 || o.Rounds > 1000:
+		return nil, fmt.Errorf("%w: %d rounds: out of range (1 to 1000)", ErrInput, o.Rounds)
+	case o.Time < 100*time.Millisecond || o.Time > 10*time.Minute:
+		return nil, fmt.Errorf("%w: samples of %v: out of range (100ms to 10m)", ErrInput, o.Time)
+	}
+	checked := map[string]System{}
+	var plans []plan
+	for _, w := range list {
+		p := plan{Workload: w}
+		for _, name := range o.compared(w) {
+			if checked[name] == nil {
+				if checked[name], err = ParseSystem(name); err != nil {
+					return nil, err
+				}
+				if err := checked[name].Check(o.Tools); err != nil {
+					return nil, err
+				}
+			}
+			p.systems = append(p.systems, checked[name])
+		}
+		if err := need("workload "+w.Name, w.Programs...); err != nil {
+			return nil, err
+		}
+		plans = append(plans, p)
+	}
+	if os.Geteuid() != 0 || !hasNetAdmin() {
+		return nil, fmt.Errorf("%w: network namespaces take root with CAP_SYS_ADMIN and CAP_NET_ADMIN (uid is %d)", ErrInput, os.Geteuid())
+	}
+	for _, f := range []string{o.Exe, o.Shim, filepath.Join(o.Dir, "echod"), filepath.Join(o.Dir, "echoload"), filepath.Join(o.Dir, "faultwire")} {
+		if _, err := os.Stat(f); err != nil {
+			return nil, fmt.Errorf("%w: %s is missing (make build bench-tools)", ErrInput, f)
+		}
+	}
+	return plans, need("the harness", "ip", "ethtool")
+}
+
+// compared returns the names of the systems that a workload compares, the
+// baseline first.
+func (o *Options) compared(w *Workload) []string {
+	if len(w.Systems) == 1 && w.Systems[0] == alone {
+		return []string{alone}
+	}
+	if len(o.Systems) > 0 {
+		return o.Systems
+	}
+	names := []string{Baseline, Default}
+	if o.Form == Quick {
+		return names
+	}
+	for _, n := range w.Systems {
+		if !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// hasNetAdmin reports whether we may make namespaces and devices.
+func hasNetAdmin() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return false
+	}
+	const want = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SYS_ADMIN
+	return data[0].Effective&want == want
+}
+
+// Run measures, and gives every record to keep as soon as there is one. It
+// removes what it made before it returns, also when the context ends.
+func Run(ctx context.Context, o Options, keep func(Record) error) (err error) {
+	plans, err := o.plan()
+	if err != nil {
+		return err
+	}
+	facts := readFacts(&o)
+	if err := keep(Record{Facts: &facts}); err != nil {
+		return err
+	}
+	site, err := NewSite(o.Tools)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, site.Close()) }()
+	r := &runner{Options: o, site: site, keep: keep, up: map[string]*Pair{}, progress: newProgress(o.Progress, plans, &o)}
+	defer r.progress.end()
+	for _, p := range plans {
+		if err := r.workload(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type runner struct {
+	Options
+	site     *Site
+	keep     func(Record) error
+	up       map[string]*Pair // by name of the system and faults
+	progress *progress
+}
+
+// turn is one system within a workload.
+type turn struct {
+	name string
+	bed  *Bed
+	err  error // it takes part no more
+}
+
+// workload runs one workload: all systems up, a server on each, rounds.
+func (r *runner) workload(ctx context.Context, p plan) error {
+	var turns []*turn
+	for _, s := range p.systems {
+		t := &turn{name: s.Name()}
+		turns = append(turns, t)
+		pair, err := r.pair(ctx, s, Link{Faults: p.Faults})
+		if err == nil {
+			t.bed = &Bed{Site: r.site, Pair: pair, Scratch: map[string]float64{}}
+			if p.Serve != nil {
+				err = p.Serve(ctx, t.bed)
+			}
+		}
+		t.err = err
+	}
+	defer func() {
+		for _, t := range turns {
+			if t.bed != nil && t.bed.Serving != nil {
+				r.site.forget(t.bed.Serving)
+			}
+		}
+	}()
+	for round := range r.Rounds {
+		var samples []*Sample
+		for _, t := range turns {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			r.progress.step(p.Name, t.name)
+			if t.err != nil && round > 0 {
+				continue
+			}
+			samples = append(samples, r.sample(ctx, p.Workload, t, round))
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx) // what failed for that says nothing
+		}
+		calibrate(p.Workload, samples, turns)
+		for _, s := range samples {
+			if err := r.keep(Record{Sample: s}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pair returns a system that is up; it stays up.
+func (r *runner) pair(ctx context.Context, s System, l Link) (*Pair, error) {
+	key := s.Name() + " " + l.Faults
+	if r.up[key] == nil {
+		pair, err := s.Up(ctx, r.site, l)
+		if err != nil {
+			return nil, err
+		}
+		r.up[key] = pair
+	}
+	return r.up[key], nil
+}
+
+// sample takes one sample. One that fails is a sample, too.
+func (r *runner) sample(ctx context.Context, w *Workload, t *turn, round int) *Sample {
+	m := &Meter{bed: t.bed}
+	m.Workload, m.System, m.Round = w.Name, t.name, round
+	m.Unit, m.Less, m.Per = w.Unit, w.Less, w.Per
+	err := t.err
+	if err == nil {
+		err = r.measure(ctx, w, m)
+	}
+	if err != nil {
+		m.Error, t.err = err.Error(), err
+	}
+	return &m.Sample
+}
+
+func (r *runner) measure(ctx context.Context, w *Workload, m *Meter) error {
+	if m.bed.Server == nil { // it brings its own
+		if err := w.Run(ctx, m.bed, m, r.Time); err != nil {
+			return err
+		}
+		m.finish()
+		return nil
+	}
+	before, err := m.bed.look()
+	if err != nil {
+		return err
+	}
+	if err := w.Run(ctx, m.bed, m, r.Time); err != nil {
+		return err
+	}
+	after, err := m.bed.look()
+	if err != nil {
+		return err
+	}
+	m.finish()
+	m.Path = m.bed.prove(before, after, m.Bytes)
+	return nil
+}
+
+// calibrate takes the client away: where both ends do the same work, it is half
+// of what the baseline takes for a request.
+func calibrate(w *Workload, samples []*Sample, turns []*turn) {
+	i := slices.IndexFunc(samples, func(s *Sample) bool { return s.System == Baseline && s.CPU != nil })
+	if !w.Symmetric || i < 0 {
+		return
+	}
+	client := samples[i].CPU.Machine / 2
+	for _, s := range samples {
+		k := slices.IndexFunc(turns, func(t *turn) bool { return t.name == s.System })
+		if s.CPU != nil && turns[k].bed.BaselineClient {
+			v := max(0, s.CPU.Machine-client)
+			s.CPU.ServerSide = &v
+		}
+	}
+}

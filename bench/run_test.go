@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/internal/testenv"
+)
+
+// The bench's programs, built once: the bench finds everything beside netcon.
+var built Tools
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "netcon-test-bench-")
+		if err != nil {
+			panic(err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if err := os.Chmod(dir, 0o755); err != nil {
+			panic(err)
+		}
+		built = Tools{Exe: filepath.Join(dir, "netcon"), Shim: filepath.Join(dir, "libnetcon.so"), Dir: filepath.Join(dir, "bench-tools")}
+		for _, argv := range [][]string{
+			{"go", "build", "-o", built.Exe, "netcon/cmd/netcon"},
+			{"go", "build", "-o", filepath.Join(built.Dir, "faultwire"), "netcon/internal/testenv/faultwire"},
+			{"make", "-s", "-C", "../preload", "BUILD=" + dir},
+			{"make", "-s", "-C", "tools", "BUILD=" + dir},
+		} {
+			cmd := exec.Command(argv[0], argv[1:]...)
+			cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+			if err := cmd.Run(); err != nil {
+				panic(strings.Join(argv, " ") + ": " + err.Error())
+			}
+		}
+		return m.Run()
+	}())
+}
+
+// newSite makes a site that is gone when the test ends.
+func newSite(t *testing.T) *Site {
+	t.Helper()
+	testenv.NeedRoot(t)
+	s, err := NewSite(built)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func samplesOf(t *testing.T, o Options) (samples []*Sample) {
+	t.Helper()
+	testenv.NeedRoot(t)
+	o.Tools = built
+	err := Run(t.Context(), o, func(r Record) error {
+		if r.Sample != nil {
+			samples = append(samples, r.Sample)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return samples
+}
+
+// Both systems are measured in turns, and both prove their path.
+func TestPingPong(t *testing.T) {
+	samples := samplesOf(t, Options{Form: Quick, Rounds: 2, Time: 200 * time.Millisecond, Workloads: []string{"pingpong-64"}})
+	if len(samples) != 4 {
+		t.Fatalf("%d samples, want 2 rounds of 2 systems", len(samples))
+	}
+	for i, s := range samples {
+		if want := []string{Baseline, Default}[i%2]; s.System != want || s.Round != i/2 {
+			t.Errorf("sample %d is round %d of %s, want round %d of %s", i, s.Round, s.System, i/2, want)
+		}
+		if s.Error != "" || !s.OK() || s.Value <= 0 || s.Latency == nil || s.Paced == nil || s.CPU == nil {
+			t.Errorf("%s: %+v, path %+v", s.System, s, s.Path)
+			continue
+		}
+		if s.System == Default && (s.Path.Server.Bytes == 0 || s.Path.Server.KernelTCP != 0 || s.Path.Client.KernelTCP == 0) {
+			t.Errorf("path %+v", s.Path)
+		}
+	}
+}
+
+// left names what a site left behind.
+func left(id string) (names []string) {
+	for _, pattern := range []string{"/run/netns/" + id + "-*", filepath.Join(os.TempDir(), scratchPrefix+id)} {
+		paths, _ := filepath.Glob(pattern)
+		names = append(names, paths...)
+	}
+	for _, pid := range owned(id, nil) {
+		names = append(names, "process "+strconv.Itoa(pid))
+	}
+	return names
+}
+
+// Whatever ends the bench, nothing stays: the reaper sees to it, also where the
+// bench is not asked.
+func TestKilled(t *testing.T) {
+	testenv.NeedRoot(t)
+	for _, sig := range []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			cmd, id := startBench(t)
+			if err := unix.Kill(cmd.Process.Pid, sig); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			testenv.WaitFor(t, time.Minute, func() bool { return len(left(id)) == 0 })
+		})
+	}
+}
+
+// When the reaper is killed, too, the next start removes what is left.
+func TestNextStart(t *testing.T) {
+	testenv.NeedRoot(t)
+	cmd, id := startBench(t)
+	children := testenv.Run(t, nil, "pgrep", "-P", strconv.Itoa(cmd.Process.Pid), "-f", ReapCommand)
+	reaper, err := strconv.Atoi(strings.TrimSpace(children))
+	if err != nil {
+		t.Fatalf("reaper: %q", children)
+	}
+	if err := errors.Join(unix.Kill(reaper, unix.SIGKILL), unix.Kill(cmd.Process.Pid, unix.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if len(left(id)) == 0 {
+		t.Fatal("nothing was left: the test shows nothing")
+	}
+	newSite(t)
+	if l := left(id); len(l) != 0 {
+		t.Errorf("left after the next start: %q", l)
+	}
+}
+
+// startBench starts a bench of its own and returns it in the middle of a run,
+// with the id of its site.
+func startBench(t *testing.T) (*exec.Cmd, string) {
+	t.Helper()
+	cmd := exec.Command(built.Exe, "bench", "-quick", "-workloads", "pingpong-1", "-time", "30s", "-o", t.TempDir())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	start, err := startTime(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := idPrefix + strconv.Itoa(cmd.Process.Pid) + "-" + strconv.FormatUint(start, 10)
+	testenv.WaitFor(t, time.Minute, func() bool {
+		for _, pid := range owned(id, nil) {
+			if b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm"); strings.TrimSpace(string(b)) == "echoload" {
+				return true
+			}
+		}
+		return false
+	})
+	return cmd, id
+}
+
+// What makes no sense is refused in one line, before anything is made.
+func TestBadInput(t *testing.T) {
+	good := Options{Tools: built, Form: Quick, Rounds: 1, Time: time.Second}
+	for name, c := range map[string]struct {
+		change func(*Options)
+		want   string
+	}{
+		"system":    {func(o *Options) { o.Systems = []string{"token-ring"} }, `system "token-ring": unknown (one of `},
+		"parameter": {func(o *Options) { o.Systems = []string{"netcon+wire=wet"} }, `parameter "wire": unknown (`},
+		"value":     {func(o *Options) { o.Systems = []string{"netcon+underlay=snail"} }, `underlay="snail": unknown (one of xdp, udp)`},
+		"none":      {func(o *Options) { o.Systems = []string{"kernel-veth+x=y"} }, `parameter "x": unknown (it has none)`},
+		"workload":  {func(o *Options) { o.Workloads = []string{"chess"} }, `workload "chess": unknown (one of pingpong-1, `},
+		"rounds":    {func(o *Options) { o.Rounds = 0 }, "0 rounds: out of range (1 to 1000)"},
+		"time":      {func(o *Options) { o.Time = time.Hour }, "samples of 1h0m0s: out of range"},
+		"tools":     {func(o *Options) { o.Dir = "/nonexistent" }, "/nonexistent/echod is missing (make build bench-tools)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := good
+			c.change(&o)
+			dir := filepath.Join(t.TempDir(), "out")
+			err := Save(context.Background(), o, dir, new(bytes.Buffer))
+			if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v, want one line with %q", err, c.want)
+			}
+			if _, err := os.Stat(dir); err == nil {
+				t.Error("a directory was made")
+			}
+		})
+	}
+	t.Run("program", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		o := good
+		o.Systems = []string{"userspace-tun"}
+		if _, err := o.plan(); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "program wireguard-go is not installed") {
+			t.Errorf("%v, want the missing program", err)
+		}
+	})
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+var _ = registerWorkload(pingpong(1, 1000), pingpong(64, 10000), pingpong(1000, 10000))
+
+// pingpong is 64 bytes there and back on a number of connections: as fast as it
+// goes, and then at a rate that all systems reach, for latencies that can be
+// compared.
+func pingpong(conns, rate int) *Workload {
+	n := strconv.Itoa(conns)
+	return &Workload{
+		Name: "pingpong-" + n, About: "64 bytes there and back, " + n + " connections", Rank: 10,
+		Unit: "requests/s", Per: "request", Symmetric: true,
+		Systems: []string{"kernel-veth", "kernel-vxlan+tuned=no", "kernel-vxlan+offloads=off", "kernel-bridge", "userspace-tun", "pasta", "slirp4netns", "netcon+underlay=udp", "netcon+peer=netcon"},
+		Serve:   serveEcho(),
+		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
+			r, err := b.load(ctx, m, d, echoPort, "-conns", n)
+			if err != nil {
+				return err
+			}
+			if err := m.load(&r, "closed loop"); err != nil {
+				return err
+			}
+			paced, err := b.load(ctx, m, d/2, echoPort, "-conns", n, "-rate", strconv.Itoa(rate))
+			if err != nil {
+				return err
+			}
+			m.Paced, err = paced.distribution(fmt.Sprintf("at %d/s, from when each was due", rate))
+			return err
+		},
+	}
+}
