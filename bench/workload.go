@@ -143,8 +143,10 @@ func (b *Bed) load(ctx context.Context, m *Meter, d time.Duration, port int, arg
 	warmup := max(100*time.Millisecond, d/4)
 	ctx, cancel := context.WithTimeoutCause(ctx, d+warmup+loadGrace, fmt.Errorf("echoload does not end"))
 	defer cancel()
-	argv := slices.Concat([]string{b.tool("echoload"), b.Server.Addr.String(), strconv.Itoa(port),
-		"-time", strconv.FormatInt(d.Milliseconds(), 10), "-warmup", strconv.FormatInt(warmup.Milliseconds(), 10)}, args)
+	argv := slices.Concat([]string{
+		b.tool("echoload"), b.Server.Addr.String(), strconv.Itoa(port),
+		"-time", strconv.FormatInt(d.Milliseconds(), 10), "-warmup", strconv.FormatInt(warmup.Milliseconds(), 10),
+	}, args)
 	p, err := b.On(b.Client, "echoload", argv...)
 	if err != nil {
 		return r, err
