@@ -44,13 +44,26 @@
  * zero bytes until poll says not writable, and tells how many it wrote
  * (filler). The daemon takes exactly that many bytes from its end when the
  * connection is established, which makes the application's end writable again.
+ *
+ * Datagram sockets (UDP, and ICMP of SOCK_DGRAM and SOCK_RAW) are AF_UNIX
+ * SOCK_SEQPACKET pairs: those keep boundaries, and tell the last close, which
+ * SOCK_DGRAM does not. Every record, both ways, is one struct nc_datagram and the
+ * payload, which may be empty. What does not fit into the pair towards the
+ * application is dropped and counted. A record with an error is no datagram: the
+ * call that comes upon it fails with that error, be it one that receives or, on a
+ * socket with a peer, one that sends and finds it at the head of the queue.
+ *
+ * The daemon takes what lies in a pair before it carries out a request about the
+ * socket: what was sent before the request was made, was sent before. So the
+ * outcome of a send is asked for by NC_VERDICT after it: the shim does where the
+ * destination is new to the socket.
  */
 #ifndef NETCON_SHM_ABI_H
 #define NETCON_SHM_ABI_H
 
 #include <linux/types.h>
 
-#define NC_MAGIC	0x6e433032u	/* "nC02": the last two are the version */
+#define NC_MAGIC	0x6e433033u	/* "nC03": the last two are the version */
 
 #define NC_NAME_MAX	64		/* a container's name with its NUL */
 #define NC_OPT_MAX	256		/* the longest socket option value */
@@ -63,7 +76,8 @@ enum nc_missing {
 
 /* Requests. In parentheses: what is used beside cookie. */
 enum nc_op {
-	NC_SOCKET = 1,		/* make a socket (family, fd): ENOBUFS, EMFILE */
+	NC_SOCKET = 1,		/* make a socket (family, level: type, 0 is
+				 * SOCK_STREAM, option: protocol, fd): ENOBUFS, EMFILE */
 	NC_BIND,		/* bind (addr, value: its length) */
 	NC_LISTEN,		/* listen (value: backlog) */
 	NC_CONNECT,		/* connect (addr, value: its length, flags, filler) */
@@ -80,6 +94,10 @@ enum nc_op {
 				 * (value 1): reply.value */
 	NC_REVIVE,		/* cookie's connect failed and it ended: successor
 				 * takes its family, options and address (fd) */
+	NC_VERDICT,		/* the error of the last datagram with NC_D_REPORT */
+	NC_ERROR_QUEUE,		/* the oldest entry of the error queue: reply.addr is
+				 * where the datagram went, reply.opt struct nc_cause
+				 * and what was quoted of the payload; EAGAIN */
 	NC_OP_END
 };
 
@@ -93,8 +111,17 @@ enum nc_mark {
 	NC_MARK_TIMED,			/* the same, SO_RCVTIMEO is the application's */
 	NC_MARK_USED,			/* a connect was tried, or it came from accept() */
 	NC_MARK_LISTEN,			/* the pair carries struct nc_accept */
-	NC_MARK_SHUT			/* was a listener, and may be one again */
+	NC_MARK_SHUT,			/* was a listener, and may be one again */
+	NC_MARK_DATAGRAM = 0x6e634e00,	/* a datagram socket, with the bits that follow */
+	NC_MARK_DATAGRAM_END = NC_MARK_DATAGRAM + 0x20
 };
+
+/* Bits of NC_MARK_DATAGRAM. */
+#define NC_MARK_SIX	0x01	/* AF_INET6 */
+#define NC_MARK_PEER	0x02	/* connected */
+#define NC_MARK_MUTE	0x04	/* shut down for sending */
+#define NC_MARK_PING	0x08	/* SOCK_DGRAM of ICMP */
+#define NC_MARK_RAW	0x10	/* SOCK_RAW of ICMP */
 
 /*
  * getsockopt(any, NC_PROBE_LEVEL, 0) answers NC_PROBE_ANSWER to a process whose
@@ -180,10 +207,68 @@ struct nc_accept {
 	struct nc_addr local;
 };
 
+/* nc_datagram.flags of what is sent */
+#define NC_D_TTL	0x1u	/* ttl is that of this datagram */
+#define NC_D_TOS	0x2u	/* so is tos */
+#define NC_D_REPORT	0x4u	/* NC_VERDICT follows */
+
+/*
+ * nc_datagram.flags of what is received: what the application asked to be told,
+ * as control messages.
+ */
+#define NC_D_WANT_PKTINFO	0x00100u	/* IP_PKTINFO */
+#define NC_D_WANT_TTL		0x00200u	/* IP_RECVTTL */
+#define NC_D_WANT_TOS		0x00400u	/* IP_RECVTOS */
+#define NC_D_WANT_ORIGDST	0x00800u	/* IP_RECVORIGDSTADDR */
+#define NC_D_WANT_PKTINFO6	0x01000u	/* IPV6_RECVPKTINFO */
+#define NC_D_WANT_HOPLIMIT	0x02000u	/* IPV6_RECVHOPLIMIT */
+#define NC_D_WANT_TCLASS	0x04000u	/* IPV6_RECVTCLASS */
+#define NC_D_WANT_STAMP		0x08000u	/* SO_TIMESTAMP */
+#define NC_D_WANT_STAMPNS	0x10000u	/* SO_TIMESTAMPNS */
+#define NC_D_WANT_STAMP_NEW	0x20000u	/* SO_TIMESTAMP_NEW */
+#define NC_D_WANT_STAMPNS_NEW	0x40000u	/* SO_TIMESTAMPNS_NEW */
+#define NC_D_WANT_OVERFLOW	0x80000u	/* SO_RXQ_OVFL */
+#define NC_D_WANT_ORIGDST6	0x100000u	/* IPV6_RECVORIGDSTADDR */
+#define NC_D_EVENT		0x1u		/* no datagram and no error: something is
+						 * in the error queue */
+
+/* What precedes the payload of a datagram. */
+struct nc_datagram {
+	__u32 magic;
+	__u32 flags;
+	__s32 error;		/* received: no datagram, but this error */
+	__u32 drops;		/* received: how many the pair had no room for */
+	struct nc_addr remote;	/* sender, or destination; family 0: the peer */
+	struct nc_addr local;	/* destination of what was received (scope: interface),
+				 * or the source asked for; family 0: none */
+	__u64 cookie;		/* received: SO_COOKIE of the application's end */
+	__u64 time;		/* received: nanoseconds since 1970, 0: not asked for */
+	__u8 ttl;
+	__u8 tos;
+	__u8 pad[6];
+};
+
+/* struct sock_extended_err and who is to blame. */
+struct nc_cause {
+	__u32 error;
+	__u8 origin;
+	__u8 type;
+	__u8 code;
+	__u8 pad;
+	__u32 info;
+	__u32 quoted;		/* bytes of payload that follow */
+	struct nc_addr offender;	/* family 0: none */
+};
+
+/* The longest payload there is. */
+#define NC_PAYLOAD_MAX	65535
+
 _Static_assert(sizeof(struct nc_addr) == 32, "nc_addr");
 _Static_assert(sizeof(struct nc_attach) == 72, "nc_attach");
 _Static_assert(sizeof(struct nc_request) == 336, "nc_request");
 _Static_assert(sizeof(struct nc_reply) == 304, "nc_reply");
 _Static_assert(sizeof(struct nc_accept) == 80, "nc_accept");
+_Static_assert(sizeof(struct nc_datagram) == 104, "nc_datagram");
+_Static_assert(sizeof(struct nc_cause) == 48, "nc_cause");
 
 #endif /* NETCON_SHM_ABI_H */

@@ -31,6 +31,8 @@ const (
 	OpTakeError   = C.NC_TAKE_ERROR
 	OpOutq        = C.NC_OUTQ
 	OpRevive      = C.NC_REVIVE
+	OpVerdict     = C.NC_VERDICT
+	OpErrorQueue  = C.NC_ERROR_QUEUE
 	OpEnd         = C.NC_OP_END
 
 	FlagWait   = C.NC_F_WAIT
@@ -50,11 +52,42 @@ const (
 	MarkListen = C.NC_MARK_LISTEN
 	MarkShut   = C.NC_MARK_SHUT
 
+	MarkDatagram = C.NC_MARK_DATAGRAM
+	MarkSix      = C.NC_MARK_SIX
+	MarkPeer     = C.NC_MARK_PEER
+	MarkMute     = C.NC_MARK_MUTE
+	MarkPing     = C.NC_MARK_PING
+	MarkRaw      = C.NC_MARK_RAW
+
+	DatagramTTL    = C.NC_D_TTL
+	DatagramTOS    = C.NC_D_TOS
+	DatagramReport = C.NC_D_REPORT
+	DatagramEvent  = C.NC_D_EVENT
+
+	WantPktInfo    = C.NC_D_WANT_PKTINFO
+	WantTTL        = C.NC_D_WANT_TTL
+	WantTOS        = C.NC_D_WANT_TOS
+	WantOrigDst    = C.NC_D_WANT_ORIGDST
+	WantPktInfo6   = C.NC_D_WANT_PKTINFO6
+	WantHopLimit   = C.NC_D_WANT_HOPLIMIT
+	WantTClass     = C.NC_D_WANT_TCLASS
+	WantStamp      = C.NC_D_WANT_STAMP
+	WantStampNS    = C.NC_D_WANT_STAMPNS
+	WantStampNew   = C.NC_D_WANT_STAMP_NEW
+	WantStampNSNew = C.NC_D_WANT_STAMPNS_NEW
+	WantOverflow   = C.NC_D_WANT_OVERFLOW
+	WantOrigDst6   = C.NC_D_WANT_ORIGDST6
+
+	PayloadMax = C.NC_PAYLOAD_MAX
+
 	SizeofAddr    = C.sizeof_struct_nc_addr
 	SizeofAttach  = C.sizeof_struct_nc_attach
 	SizeofRequest = C.sizeof_struct_nc_request
 	SizeofReply   = C.sizeof_struct_nc_reply
 	SizeofAccept  = C.sizeof_struct_nc_accept
+
+	SizeofDatagram = C.sizeof_struct_nc_datagram
+	SizeofCause    = C.sizeof_struct_nc_cause
 )
 
 type (
@@ -63,4 +96,7 @@ type (
 	Request C.struct_nc_request
 	Reply   C.struct_nc_reply
 	Accept  C.struct_nc_accept
+
+	Datagram C.struct_nc_datagram
+	Cause    C.struct_nc_cause
 )

@@ -4,7 +4,7 @@
 package shm
 
 const (
-	Magic   = 0x6e433032
+	Magic   = 0x6e433033
 	NameMax = 0x40
 	OptMax  = 0x100
 
@@ -23,7 +23,9 @@ const (
 	OpTakeError   = 0xa
 	OpOutq        = 0xb
 	OpRevive      = 0xc
-	OpEnd         = 0xd
+	OpVerdict     = 0xd
+	OpErrorQueue  = 0xe
+	OpEnd         = 0xf
 
 	FlagWait   = 0x1
 	FlagProbe  = 0x2
@@ -42,11 +44,42 @@ const (
 	MarkListen = 0x6e634d04
 	MarkShut   = 0x6e634d05
 
+	MarkDatagram = 0x6e634e00
+	MarkSix      = 0x1
+	MarkPeer     = 0x2
+	MarkMute     = 0x4
+	MarkPing     = 0x8
+	MarkRaw      = 0x10
+
+	DatagramTTL    = 0x1
+	DatagramTOS    = 0x2
+	DatagramReport = 0x4
+	DatagramEvent  = 0x1
+
+	WantPktInfo    = 0x100
+	WantTTL        = 0x200
+	WantTOS        = 0x400
+	WantOrigDst    = 0x800
+	WantPktInfo6   = 0x1000
+	WantHopLimit   = 0x2000
+	WantTClass     = 0x4000
+	WantStamp      = 0x8000
+	WantStampNS    = 0x10000
+	WantStampNew   = 0x20000
+	WantStampNSNew = 0x40000
+	WantOverflow   = 0x80000
+	WantOrigDst6   = 0x100000
+
+	PayloadMax = 0xffff
+
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48
 	SizeofRequest = 0x150
 	SizeofReply   = 0x130
 	SizeofAccept  = 0x50
+
+	SizeofDatagram = 0x68
+	SizeofCause    = 0x30
 )
 
 type (
@@ -92,5 +125,29 @@ type (
 		Cookie uint64
 		Peer   Addr
 		Local  Addr
+	}
+
+	Datagram struct {
+		Magic  uint32
+		Flags  uint32
+		Error  int32
+		Drops  uint32
+		Remote Addr
+		Local  Addr
+		Cookie uint64
+		Time   uint64
+		Ttl    uint8
+		Tos    uint8
+		Pad    [6]uint8
+	}
+	Cause struct {
+		Error    uint32
+		Origin   uint8
+		Type     uint8
+		Code     uint8
+		Pad      uint8
+		Info     uint32
+		Quoted   uint32
+		Offender Addr
 	}
 )

@@ -4,8 +4,8 @@ package shm
 
 import "unsafe"
 
-// AttachBytes, RequestBytes, ReplyBytes and AcceptBytes return a record's own
-// memory: what is received into it or sent from it.
+// AttachBytes, RequestBytes, ReplyBytes, AcceptBytes, DatagramBytes and CauseBytes
+// return a record's own memory: what is received into it or sent from it.
 
 // AttachBytes views an Attach.
 func AttachBytes(r *Attach) []byte { return (*[SizeofAttach]byte)(unsafe.Pointer(r))[:] }
@@ -18,3 +18,9 @@ func ReplyBytes(r *Reply) []byte { return (*[SizeofReply]byte)(unsafe.Pointer(r)
 
 // AcceptBytes views an Accept.
 func AcceptBytes(r *Accept) []byte { return (*[SizeofAccept]byte)(unsafe.Pointer(r))[:] }
+
+// DatagramBytes views a Datagram.
+func DatagramBytes(r *Datagram) []byte { return (*[SizeofDatagram]byte)(unsafe.Pointer(r))[:] }
+
+// CauseBytes views a Cause.
+func CauseBytes(r *Cause) []byte { return (*[SizeofCause]byte)(unsafe.Pointer(r))[:] }
