@@ -340,13 +340,13 @@ web        net      10.42.0.10  0       gvisor  pump  3        1023B  5.0GiB  1
 func TestPrintSockets(t *testing.T) {
 	var b bytes.Buffer
 	printSockets(&b, []dataplane.Socket{
-		{Container: "web", Info: socket.Info{State: "LISTEN", Local: netip.MustParseAddrPort("[::]:80"), SendQueue: 511, PID: 9, Mode: "pump"}},
+		{Container: "web", Info: socket.Info{Protocol: "tcp", State: "LISTEN", Local: netip.MustParseAddrPort("[::]:80"), SendQueue: 511, PID: 9, Mode: "pump"}},
 		{Container: "web", Info: socket.Info{
-			State: "ESTAB", Local: netip.MustParseAddrPort("10.42.0.10:80"),
+			Protocol: "udp", State: "ESTAB", Local: netip.MustParseAddrPort("10.42.0.10:80"), Drops: 7,
 			Remote: netip.MustParseAddrPort("10.42.0.20:4000"), RecvQueue: 5, BytesIn: 2048, Mode: "pump",
 		}},
 	})
-	for _, want := range []string{"CONTAINER  STATE", "web        LISTEN", "[::]:80", "10.42.0.20:4000", "2.0KiB"} {
+	for _, want := range []string{"CONTAINER  PROTO  STATE", "web        tcp    LISTEN", "web        udp    ESTAB", "[::]:80", "10.42.0.20:4000", "2.0KiB"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

@@ -107,10 +107,10 @@ which calls were refused because a container has no such thing.
 
 func printSockets(w io.Writer, sockets []dataplane.Socket) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "CONTAINER\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMECHANISM\tMODE\tIN\tOUT\tREFUSED\n")
+	fmt.Fprint(t, "CONTAINER\tPROTO\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMECHANISM\tMODE\tIN\tOUT\tDROPS\tREFUSED\n")
 	for _, s := range sockets {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.Container, s.State, s.RecvQueue, s.SendQueue,
-			s.Local, peer(s.Remote), s.PID, s.Mechanism, s.Mode, size(s.BytesIn), size(s.BytesOut), shown(strings.Join(s.Refused, ",")))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Container, s.Protocol, s.State, s.RecvQueue, s.SendQueue,
+			s.Local, peer(s.Remote), s.PID, s.Mechanism, s.Mode, size(s.BytesIn), size(s.BytesOut), s.Drops, shown(strings.Join(s.Refused, ",")))
 	}
 	_ = t.Flush()
 }

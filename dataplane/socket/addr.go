@@ -69,6 +69,11 @@ func encodeAddr(ap netip.AddrPort, f stream.Family) (a shm.Addr) {
 	return a
 }
 
+// encodeIP writes an address without a port.
+func encodeIP(ip netip.Addr, f stream.Family) shm.Addr {
+	return encodeAddr(netip.AddrPortFrom(ip, 0), f)
+}
+
 // unspecified is the address of an unbound socket.
 func unspecified(f stream.Family) netip.AddrPort {
 	if f == stream.IPv6 {

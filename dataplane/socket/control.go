@@ -136,7 +136,7 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 	want := 1
 	if r.Op == shm.OpSocket || r.Op == shm.OpRevive {
 		want = 2
-		if len(t.fds) == 2 && isUnixSocket(t.fds[1], unix.SOCK_STREAM) {
+		if len(t.fds) == 2 && isUnixSocket(t.fds[1], pairKind(r)) {
 			socketFD = t.fds[1]
 		}
 	}
@@ -168,6 +168,10 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 		t.answerGone(replyFD, r)
 		return
 	}
+	if s.dgram != nil {
+		t.answer(replyFD, t.datagramRequest(s, r))
+		return
+	}
 	switch r.Op {
 	case shm.OpBind:
 		t.answer(replyFD, t.opBind(s, r))
@@ -189,6 +193,8 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 		t.answer(replyFD, t.opTakeError(s, r))
 	case shm.OpOutq:
 		t.answer(replyFD, t.opOutq(s, r))
+	default: // of datagram sockets
+		t.answer(replyFD, unix.EOPNOTSUPP)
 	}
 }
 

@@ -181,11 +181,12 @@ func (t *Set) drop(s *sock) {
 	if s.has(fDeferred) {
 		t.forget(s)
 	}
+	t.dropHeld(s)
 	t.closePair(s)
 	t.takeBuffers(s)
 	delete(t.byCookie, s.cookie)
 	t.stat.Count(stat.SocketsClosed)
-	s.opts = nil
+	s.opts, s.dgram = nil, nil
 	t.slab.release(s)
 }
 
@@ -216,12 +217,17 @@ func (t *Set) Close() {
 // again. Every virtual socket ends; the attach sockets stay.
 func (t *Set) Restart(e stream.Engine) {
 	t.engine = e
+	t.datagrams, _ = e.(stream.Datagrams)
 	t.closeRequest()
 	t.slab.each(func(s *sock) {
 		for len(s.pending) > 0 {
 			s.delivered()
 		}
 		s.handle = 0
+		if s.dgram != nil {
+			t.drop(s)
+			return
+		}
 		s.errno = unix.ECONNRESET
 		t.stat.Count(stat.Resets)
 		t.bury(s)

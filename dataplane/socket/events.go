@@ -61,9 +61,14 @@ func (t *Set) Acceptable(user uint64) {
 	}
 }
 
-// Readable makes a connection ready.
+// Readable makes a connection or a datagram socket ready.
 func (t *Set) Readable(user uint64) {
-	if s := t.slab.lookup(user); s != nil && s.state == stConnected {
+	s := t.slab.lookup(user)
+	if s != nil && s.state == stDatagram {
+		s.flags |= fReceive
+		t.enqueue(s)
+	}
+	if s != nil && s.state == stConnected {
 		if !s.pair.Rx.Attached() {
 			s.flags |= fRxMemory
 		}
@@ -71,9 +76,17 @@ func (t *Set) Readable(user uint64) {
 	}
 }
 
-// Writable makes a connection ready.
+// Writable makes a connection or a datagram socket ready.
 func (t *Set) Writable(user uint64) {
-	if s := t.slab.lookup(user); s != nil && (s.state == stConnected || s.state == stClosing) {
+	s := t.slab.lookup(user)
+	if s == nil {
+		return
+	}
+	switch s.state {
+	case stDatagram:
+		s.dgram.full = false
+		t.enqueue(s)
+	case stConnected, stClosing:
 		t.enqueue(s)
 	}
 }

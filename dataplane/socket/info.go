@@ -13,12 +13,14 @@ import (
 // Info is what is known of one virtual socket.
 type Info struct {
 	Cookie    uint64         `json:"cookie"`
-	Family    uint8          `json:"family"` // 4 or 6
-	State     string         `json:"state"`  // as ss names it
+	Family    uint8          `json:"family"`   // 4 or 6
+	Protocol  string         `json:"protocol"` // tcp, udp, icmp or raw, as ss names it
+	State     string         `json:"state"`    // as ss names it
 	Local     netip.AddrPort `json:"local"`
 	Remote    netip.AddrPort `json:"remote"`
 	RecvQueue int            `json:"recv_queue"` // bytes; of a listener: connections not on its pair
 	SendQueue int            `json:"send_queue"` // bytes; of a listener: its backlog
+	Drops     uint32         `json:"drops"`      // datagrams that the receive queue had no room for
 	PID       int32          `json:"pid"`        // who made it, or made its listener
 	UID       uint32         `json:"uid"`
 	Mode      string         `json:"mode"`
@@ -37,9 +39,12 @@ var stateNames = [...]string{
 	7: "UNCONN", 8: "CLOSE-WAIT", 9: "LAST-ACK", 10: "LISTEN", 11: "CLOSING", 12: "SYN-RECV",
 }
 
+// protocolNames are those of datagram sockets, as ss has them.
+var protocolNames = [...]string{stream.UDP: "udp", stream.Ping: "icmp", stream.Raw: "raw"}
+
 // kernelState is the kernel's number for a state of ours.
 var kernelState = [...]uint8{
-	stFree: 7, stOpen: 7, stListening: 10, stConnecting: 2, stConnected: 1, stFailed: 7, stClosing: 4,
+	stFree: 7, stOpen: 7, stListening: 10, stConnecting: 2, stConnected: 1, stFailed: 7, stClosing: 4, stDatagram: 7,
 }
 
 // Sockets lists the virtual sockets.
@@ -52,7 +57,7 @@ func (t *Set) Sockets() []Info {
 
 func (t *Set) info(s *sock, now time.Time) Info {
 	i := Info{
-		Cookie: s.cookie, Family: uint8(s.family), State: stateNames[kernelState[s.state]],
+		Cookie: s.cookie, Family: uint8(s.family), Protocol: "tcp", State: stateNames[kernelState[s.state]],
 		Local: t.localOf(s), PID: s.pid, UID: s.uid, Mode: "pump", Mechanism: "preload",
 		AgeSec: now.Sub(s.born).Seconds(), BytesIn: s.rx, BytesOut: s.tx,
 		Refused:   slices.Clone(s.refused),
@@ -62,6 +67,15 @@ func (t *Set) info(s *sock, now time.Time) Info {
 		i.Mechanism = "seccomp"
 	}
 	switch s.state {
+	case stDatagram:
+		i.Protocol = protocolNames[s.dgram.proto]
+		if remote, e := t.engine.Remote(s.handle); e == 0 {
+			i.State, i.Remote = stateNames[1], remote
+		}
+		i.RecvQueue, i.SendQueue, i.Drops = unread(s.fd), queued(s.fd), s.dgram.drops
+		for _, h := range s.dgram.held {
+			i.SendQueue += len(h.payload)
+		}
 	case stListening:
 		i.SendQueue = int(s.backlog)
 		i.RecvQueue = len(s.pending)

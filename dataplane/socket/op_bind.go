@@ -21,7 +21,7 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	if e != 0 {
 		return misfit(s, r, e)
 	}
-	if s.state != stOpen || s.has(fBound) {
+	if s.state != stDatagram && (s.state != stOpen || s.has(fBound)) {
 		return unix.EINVAL
 	}
 	if s.handle == 0 {
@@ -37,6 +37,9 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	if s.state == stDatagram {
+		return 0 // may be bound again, after it was disconnected
+	}
 	s.flags |= fBound
 	s.asked = local
 	s.local = t.engine.Local(s.handle)
@@ -49,7 +52,7 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 func (t *Set) reap(port uint16) bool {
 	var closed []*sock
 	t.slab.each(func(s *sock) {
-		if (s.state == stOpen || s.state == stListening) && s.fd >= 0 && t.localOf(s).Port() == port && hungUp(s.fd) {
+		if (s.state == stOpen || s.state == stListening || s.state == stDatagram) && s.fd >= 0 && t.localOf(s).Port() == port && hungUp(s.fd) {
 			closed = append(closed, s)
 		}
 	})

@@ -36,6 +36,9 @@ func (t *Set) localOf(s *sock) netip.AddrPort {
 }
 
 func (t *Set) remoteOf(s *sock) (netip.AddrPort, syscall.Errno) {
+	if s.dgram != nil {
+		return t.engine.Remote(s.handle)
+	}
 	if s.state != stConnected && s.state != stClosing || s.handle == 0 {
 		return netip.AddrPort{}, unix.ENOTCONN
 	}

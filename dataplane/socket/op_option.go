@@ -35,6 +35,10 @@ func (t *Set) getOption(s *sock, r *shm.Request) syscall.Errno {
 	row, ok := t.row(s, r)
 	switch {
 	case ok:
+	case s.dgram != nil && r.Level == solUDP && s.dgram.proto == stream.UDP:
+		return unix.ENOPROTOOPT
+	case s.dgram != nil && s.family == stream.IPv4 && r.Level == tcp:
+		return unix.EOPNOTSUPP
 	case s.family == stream.IPv4 && r.Level != sol && r.Level != tcp && r.Level != ip4:
 		return unix.EOPNOTSUPP // as do_ip_getsockopt
 	default:
@@ -140,7 +144,16 @@ func (t *Set) row(s *sock, r *shm.Request) (int, bool) {
 	if r.Level == ip6 && afOf(s.family) != unix.AF_INET6 {
 		return 0, false
 	}
-	row, ok := optionIndex[[2]int32{r.Level, r.Option}]
+	name := [2]int32{r.Level, r.Option}
+	if s.dgram != nil {
+		if row, ok := datagramIndex[name]; ok {
+			return row, ok
+		}
+		if r.Level == tcp {
+			return 0, false
+		}
+	}
+	row, ok := optionIndex[name]
 	return row, ok
 }
 

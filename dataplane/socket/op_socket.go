@@ -31,7 +31,7 @@ func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 		t.closeStream(fd)
 		return unix.EMFILE
 	}
-	h, e := t.engine.Open(f, s.user())
+	h, e := t.openEngine(s, f, r)
 	if e != 0 {
 		t.closeStream(fd)
 		t.slab.release(s)
@@ -41,6 +41,9 @@ func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 	t.register(s, fd, r.Cookie, f)
 	s.state, s.pid, s.uid = stOpen, pid, uid
 	s.flags |= fForked
+	if s.dgram != nil {
+		s.state = stDatagram
+	}
 	if r.Flags&shm.FlagSupervised != 0 {
 		s.flags = s.flags&^fForked | fSupervised
 		s.pid = r.Value

@@ -71,7 +71,14 @@ func getError(_ *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
 	return putInt(out, int32(e))
 }
 
-func getType(_ *Set, _ *sock, _ int, out []byte) (int, syscall.Errno) {
+func getType(_ *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
+	switch {
+	case s.dgram == nil:
+	case s.dgram.proto == stream.Raw:
+		return putInt(out, unix.SOCK_RAW)
+	default:
+		return putInt(out, unix.SOCK_DGRAM)
+	}
 	return putInt(out, unix.SOCK_STREAM)
 }
 
@@ -79,7 +86,16 @@ func getDomain(_ *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
 	return putInt(out, int32(afOf(s.family)))
 }
 
-func getProtocol(_ *Set, _ *sock, _ int, out []byte) (int, syscall.Errno) {
+func getProtocol(_ *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
+	switch {
+	case s.dgram == nil:
+	case s.dgram.proto == stream.UDP:
+		return putInt(out, unix.IPPROTO_UDP)
+	case s.family == stream.IPv6:
+		return putInt(out, unix.IPPROTO_ICMPV6)
+	default:
+		return putInt(out, unix.IPPROTO_ICMP)
+	}
 	return putInt(out, unix.IPPROTO_TCP)
 }
 
@@ -328,7 +344,9 @@ func setV6Only(t *Set, s *sock, row int, in []byte) syscall.Errno {
 	switch {
 	case e != 0:
 		return e
-	case s.state != stOpen || s.has(fBound):
+	case s.state == stDatagram && t.localOf(s).Port() != 0:
+		return unix.EINVAL
+	case s.state != stDatagram && (s.state != stOpen || s.has(fBound)):
 		return unix.EINVAL
 	case v != 0:
 		v = 1

@@ -230,5 +230,6 @@ func init() { // the rows' functions refer to these in turn
 	rowRecvBuffer = optionIndex[[2]int32{sol, unix.SO_RCVBUF}]
 	rowLinger = optionIndex[[2]int32{sol, unix.SO_LINGER}]
 	rowDeferAccept = optionIndex[[2]int32{tcp, unix.TCP_DEFER_ACCEPT}]
+	indexDatagramOptions()
 	rowV6Only = optionIndex[[2]int32{ip6, unix.IPV6_V6ONLY}]
 }

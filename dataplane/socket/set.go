@@ -60,7 +60,9 @@ const (
 type Set struct {
 	cfg    Config
 	engine stream.Engine
-	stat   *stat.Block
+	// datagrams is engine, nil if it has none.
+	datagrams stream.Datagrams
+	stat      *stat.Block
 
 	slab     slab
 	byCookie map[uint64]*sock
@@ -77,6 +79,11 @@ type Set struct {
 	deferEnd   time.Time           // when the first of them ends
 	paused     []uint64            // sockets that wait for memory or fds, as user values
 	retryAt    time.Time           // when they are looked at again
+
+	burst  *burst // made with the first datagram socket, as is single
+	single *burst // one record without payload
+	dmsg   stream.Message
+	held   int // bytes of datagrams that wait for the engine
 
 	msg     message
 	req     shm.Request
@@ -120,6 +127,7 @@ func New(cfg Config) *Set {
 	}
 	t.tombs.init()
 	t.deferred = make(map[uint64]deferral)
+	t.datagrams, _ = cfg.Engine.(stream.Datagrams)
 	return t
 }
 
@@ -218,6 +226,8 @@ func (t *Set) visit(s *sock) {
 		if s.has(fHup) {
 			t.lastClose(s)
 		}
+	case stDatagram:
+		t.exchange(s)
 	}
 }
 
@@ -327,6 +337,10 @@ func (s *sock) Ready(events uint32) {
 		// A pair is writable from the start: only those with something
 		// to write are visited for it.
 		if s.has(fCanRead) || s.pair.Rx.Len() > 0 {
+			s.set.enqueue(s)
+		}
+	case stDatagram:
+		if s.has(fCanRead) {
 			s.set.enqueue(s)
 		}
 	default:

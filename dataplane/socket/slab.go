@@ -21,6 +21,7 @@ const (
 	stConnected        // established, in any state up to the last close
 	stFailed           // the engine reported its death; bytes in Rx are still owed
 	stClosing          // the application let go; bytes in Tx are still owed
+	stDatagram         // a datagram socket, all its life (datagram.go)
 )
 
 // flag is what is known of a socket between two visits.
@@ -48,6 +49,7 @@ const (
 	fHold                        // filler is being written: read nothing (NC_F_HOLD)
 	fSupervised                  // made by a supervisor (NC_F_SUPERVISED)
 	fForked                      // of a pair that the application made: its children may hold our end
+	fReceive                     // the engine may have a datagram
 	fUrgent                      // EPOLLPRI: a read ends before and after urgent data, read on until EAGAIN
 )
 
@@ -71,7 +73,8 @@ type sock struct {
 	// bytes of payload.
 	skip, skipAt int
 
-	pair stream.Pair
+	pair  stream.Pair
+	dgram *datagram // of datagram sockets
 
 	waiters []int32        // reply sockets of connects that wait
 	opts    []setting      // what was set; shared with accepted sockets, copied on write

@@ -64,6 +64,11 @@ const (
 	DropNextHop       // no route to the VTEP, or its next hop does not answer
 	DropNextHopQueue  // too many frames wait for the VTEP's next hop
 
+	// Datagrams of applications.
+	DropDatagramHeader  // no proper header before the payload
+	DropDatagramRefused // the stack did not take it: no route, too long, not allowed
+	DropDatagramHeld    // too many wait for the container's transmit queue
+
 	// Learning.
 	DropLearnLimit // too many learned addresses, or learned too fast
 
@@ -123,6 +128,9 @@ var reasonNames = [NumReasons]string{
 	DropNoVTEP:           "no_vtep",
 	DropNextHop:          "next_hop",
 	DropNextHopQueue:     "next_hop_queue",
+	DropDatagramHeader:   "datagram_header",
+	DropDatagramRefused:  "datagram_refused",
+	DropDatagramHeld:     "datagram_held",
 	DropLearnLimit:       "learn_limit",
 	DropControlMalformed: "control_malformed",
 	DropControlRefused:   "control_refused",

@@ -28,37 +28,39 @@ type Counter uint8
 
 // The counters. Rx is towards the application, Tx is away from it.
 const (
-	RxFrames       Counter = iota // encapsulated frames received
-	RxBytes                       // their bytes, from the VXLAN header on
-	TxFrames                      // encapsulated frames sent
-	TxBytes                       // their bytes, from the VXLAN header on
-	RxCalls                       // receive system calls
-	TxCalls                       // send system calls
-	LocalPackets                  // packets between containers of this daemon
-	LocalBytes                    // their bytes, from the IP header on
-	Handovers                     // frames handed to another worker
-	Replicated                    // copies made by head-end replication
-	ARPRx                         // ARP packets received
-	ARPTx                         // ARP packets sent
-	NDRx                          // neighbour discovery packets received
-	NDTx                          // neighbour discovery packets sent
-	PacketsIn                     // IP packets delivered to the stack
-	PacketsOut                    // IP packets taken from the stack
-	PacketBytesIn                 // their bytes
-	PacketBytesOut                // their bytes
-	AppRx                         // bytes written to applications
-	AppTx                         // bytes read from applications
-	SocketsOpened                 // virtual sockets opened
-	SocketsClosed                 // virtual sockets closed
-	Connects                      // connections established actively
-	Accepts                       // connections handed to an application's listener
-	ConnectFails                  // active opens that failed
-	Resets                        // connections ended by RST or error
-	ControlCalls                  // control requests answered
-	Restarts                      // stacks discarded and restarted after a panic
-	Turns                         // turns of the worker loop
-	Sleeps                        // times the worker slept
-	Wakes                         // times somebody rang the doorbell
+	RxFrames         Counter = iota // encapsulated frames received
+	RxBytes                         // their bytes, from the VXLAN header on
+	TxFrames                        // encapsulated frames sent
+	TxBytes                         // their bytes, from the VXLAN header on
+	RxCalls                         // receive system calls
+	TxCalls                         // send system calls
+	LocalPackets                    // packets between containers of this daemon
+	LocalBytes                      // their bytes, from the IP header on
+	Handovers                       // frames handed to another worker
+	Replicated                      // copies made by head-end replication
+	ARPRx                           // ARP packets received
+	ARPTx                           // ARP packets sent
+	NDRx                            // neighbour discovery packets received
+	NDTx                            // neighbour discovery packets sent
+	PacketsIn                       // IP packets delivered to the stack
+	PacketsOut                      // IP packets taken from the stack
+	PacketBytesIn                   // their bytes
+	PacketBytesOut                  // their bytes
+	AppRx                           // bytes written to applications
+	AppTx                           // bytes read from applications
+	SocketsOpened                   // virtual sockets opened
+	SocketsClosed                   // virtual sockets closed
+	Connects                        // connections established actively
+	Accepts                         // connections handed to an application's listener
+	ConnectFails                    // active opens that failed
+	Resets                          // connections ended by RST or error
+	DatagramsToApp                  // datagrams handed to applications
+	DatagramsFromApp                // datagrams of applications that were sent
+	ControlCalls                    // control requests answered
+	Restarts                        // stacks discarded and restarted after a panic
+	Turns                           // turns of the worker loop
+	Sleeps                          // times the worker slept
+	Wakes                           // times somebody rang the doorbell
 
 	NumCounters
 )
@@ -69,7 +71,8 @@ var counterNames = [NumCounters]string{
 	"arp_rx", "arp_tx", "nd_rx", "nd_tx",
 	"packets_in", "packets_out", "packet_bytes_in", "packet_bytes_out",
 	"app_rx_bytes", "app_tx_bytes", "sockets_opened", "sockets_closed",
-	"connects", "accepts", "connect_fails", "resets", "control_calls",
+	"connects", "accepts", "connect_fails", "resets",
+	"datagrams_to_app", "datagrams_from_app", "control_calls",
 	"restarts", "turns", "sleeps", "wakes",
 }
 
