@@ -16,7 +16,7 @@
  * and receipt other threads can still take the last number: then the connection
  * is lost (its peer sees a close) and the answer is EMFILE as well.
  */
-#include "mark.h"
+#include "datagram.h"
 #include "next.h"
 
 NC_EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len);
@@ -116,6 +116,8 @@ static int virtual_accept(int fd, struct sockaddr *addr, socklen_t *len, int fla
 
 int accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
+	if (nc_datagram_mark(fd))
+		return nc_return(-EOPNOTSUPP);
 	if (!nc_config() || nc_mark_get(fd) != NC_MARK_LISTEN)
 		return nc_return(nc_sys3(__NR_accept, fd, addr, len));
 	return nc_return(virtual_accept(fd, addr, len, 0));
@@ -123,6 +125,8 @@ int accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
+	if (nc_datagram_mark(fd))
+		return nc_return(flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK) ? -EINVAL : -EOPNOTSUPP);
 	if (!nc_config() || nc_mark_get(fd) != NC_MARK_LISTEN)
 		return nc_return(nc_sys4(__NR_accept4, fd, addr, len, flags));
 	return nc_return(virtual_accept(fd, addr, len, flags));

@@ -39,7 +39,7 @@
  * (NC_CONNECT with family 0, never with filler). Bytes of the dissolved
  * connection that were not read are dropped, on its side as on ours.
  */
-#include "mark.h"
+#include "datagram.h"
 
 NC_EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len);
 NC_EXPORT int __connect(int fd, const struct sockaddr *addr, socklen_t len) __attribute__((alias("connect")));
@@ -116,6 +116,25 @@ static int probe(struct nc_request *rq, struct nc_reply *rp)
 	return err;
 }
 
+/* Decided at once; a later one changes the peer. */
+static int connect_datagram(int fd, uint32_t mark, const struct sockaddr *addr, socklen_t len)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+	int err;
+
+	nc_request_init(&rq, NC_CONNECT, nc_cookie(fd));
+	err = nc_addr_from_sockaddr(&rq.addr, addr, len);
+	if (err)
+		return err;
+	rq.value = (int)len;
+	err = nc_call(&rq, &rp, -1);
+	if (err)
+		return err;
+	mark = rq.addr.family ? mark | NC_MARK_PEER : mark & ~(uint32_t)NC_MARK_PEER;
+	return nc_mark_set(fd, (enum nc_mark)mark);
+}
+
 static int virtual_connect(int fd, enum nc_mark mark, const struct sockaddr *addr, socklen_t len)
 {
 	struct nc_request rq;
@@ -166,6 +185,6 @@ int connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 	if (!nc_config() || !(mark = nc_mark_get(fd)))
 		return nc_return(nc_sys3(__NR_connect, fd, addr, len));
-	err = virtual_connect(fd, mark, addr, len);
+	err = nc_is_datagram(mark) ? connect_datagram(fd, mark, addr, len) : virtual_connect(fd, mark, addr, len);
 	return nc_return(err == -EMFILE || err == -ENFILE ? -ENOBUFS : err);
 }

@@ -4,11 +4,15 @@
  * pass through with all six arguments: the C library's function takes them from
  * the same places, however many there are.
  */
-#include "shim.h"
+#include "datagram.h"
 
 NC_EXPORT long syscall(long nr, long a, long b, long c, long d, long e, long f);
 
 int socket(int family, int type, int protocol);
+long read(int fd, void *buf, size_t n);
+long readv(int fd, const struct iovec *iov, int n);
+long write(int fd, const void *buf, size_t n);
+long writev(int fd, const struct iovec *iov, int n);
 int bind(int fd, const struct sockaddr *addr, socklen_t len);
 int listen(int fd, int backlog);
 int accept(int fd, struct sockaddr *addr, socklen_t *len);
@@ -81,6 +85,17 @@ long syscall(long nr, long a, long b, long c, long d, long e, long f)
 	case __NR_execveat:
 		return nc_return(nc_execveat((int)a, P(b), P(c), P(d), (int)e));
 	}
+	if ((nr == __NR_read || nr == __NR_readv || nr == __NR_write || nr == __NR_writev) && nc_datagram_mark((int)a))
+		switch (nr) {
+		case __NR_read:
+			return read((int)a, P(b), (size_t)c);
+		case __NR_readv:
+			return readv((int)a, P(b), (int)c);
+		case __NR_write:
+			return write((int)a, P(b), (size_t)c);
+		default:
+			return writev((int)a, P(b), (int)c);
+		}
 	n = nc_syscall6(nr, a, b, c, d, e, f);
 	if ((nr == __NR_read || nr == __NR_readv) && n <= 0)
 		n = nc_received((int)a, n, (size_t)c);

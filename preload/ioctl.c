@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ioctl(2): what is on its way to the peer. A pair's end counts the memory its
+ * ioctl(2): what is on its way to the peer, and the size of the next datagram. A pair's end counts the memory its
  * own queue takes, not bytes, and knows nothing of what the daemon has.
  *
  * The function has one more argument or none: both C libraries and both
  * architectures pass it in the register of a third one.
  */
-#include "mark.h"
+#include "datagram.h"
 
 NC_EXPORT int ioctl(int fd, unsigned long request, void *arg);
 
@@ -32,6 +32,12 @@ int ioctl(int fd, unsigned long request, void *arg)
 {
 	uint32_t r = (uint32_t)request;
 
+	if (r == FIONREAD && nc_datagram_mark(fd)) {
+		if (!arg)
+			return nc_return(-EFAULT);
+		*(int *)arg = nc_next_datagram(fd);
+		return 0;
+	}
 	if ((r == SIOCOUTQ || r == SIOCOUTQNSD) && nc_config() && nc_mark_get(fd))
 		return nc_return(outq(fd, r == SIOCOUTQNSD, arg));
 	return nc_return(nc_sys3(__NR_ioctl, fd, request, arg));

@@ -20,13 +20,32 @@
 #define AF_INET6 10
 
 #define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
 #define SOCK_SEQPACKET 5
 #define SOCK_TYPE_MASK 0xf
 #define SOCK_NONBLOCK 04000
 #define SOCK_CLOEXEC 02000000
 
+#define IPPROTO_IP 0
+#define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_IPV6 41
+#define IPPROTO_ICMPV6 58
 #define IPPROTO_MPTCP 262
+
+/* Also the types of control messages. */
+#define IP_TOS 1
+#define IP_TTL 2
+#define IP_PKTINFO 8
+#define IP_RECVERR 11
+#define IP_ORIGDSTADDR 20
+#define IPV6_RECVERR 25
+#define IPV6_PKTINFO 50
+#define IPV6_HOPLIMIT 52
+#define IPV6_DONTFRAG 62
+#define IPV6_TCLASS 67
 
 #define SHUT_RD 0
 #define SHUT_WR 1
@@ -58,6 +77,7 @@
 #define POLLOUT 0x4
 #define POLLHUP 0x10
 
+#define FIONREAD 0x541b
 #define SIOCOUTQ 0x5411 /* TIOCOUTQ */
 #define SIOCOUTQNSD 0x894b
 

@@ -27,6 +27,8 @@ static inline enum nc_mark nc_mark_get(int fd)
 
 	if (nc_sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_MAX_PACING_RATE, &value, &len) < 0)
 		return NC_MARK_NONE;
+	if (value >= NC_MARK_DATAGRAM && value < NC_MARK_DATAGRAM_END)
+		return (enum nc_mark)value;
 	if (value < NC_MARK_FRESH || value > NC_MARK_SHUT)
 		return NC_MARK_NONE;
 	return (enum nc_mark)value;

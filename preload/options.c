@@ -4,7 +4,7 @@
  * descriptor can do or say: its time limits, its type, its identity. The pair's
  * own buffers (SO_SNDBUF, SO_RCVBUF) are not the application's business.
  */
-#include "mark.h"
+#include "datagram.h"
 
 NC_EXPORT int getsockopt(int fd, int level, int option, void *value, socklen_t *len);
 NC_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t len);
@@ -126,11 +126,38 @@ static int native_getsockopt(int fd, int level, int option, void *value, socklen
 	return err;
 }
 
+/*
+ * SO_TYPE and SO_PEEK_OFF are not the pair's where it is not of the type that the
+ * application sees.
+ */
+static int is_datagrams(int fd, int level, int option)
+{
+	return level == SOL_SOCKET && (option == SO_TYPE || option == SO_PEEK_OFF) && nc_datagram_mark(fd);
+}
+
+/* What the network reported is the next there is to receive. */
+static int datagram_error(int fd, int level, int option, void *value, socklen_t *len)
+{
+	int error;
+
+	if (level != SOL_SOCKET || option != SO_ERROR || !nc_datagram_mark(fd) || !len || *len > INT32_MAX || !value)
+		return 0;
+	error = -nc_take_datagram_error(fd);
+	if (!error)
+		return 0;
+	*len = *len < sizeof error ? *len : sizeof error;
+	for (socklen_t i = 0; i < *len; i++)
+		((unsigned char *)value)[i] = ((const unsigned char *)&error)[i];
+	return 1;
+}
+
 int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 {
 	int err;
 
-	if (!nc_config() || is_native(level, option) || !nc_mark_get(fd))
+	if (datagram_error(fd, level, option, value, len))
+		return 0;
+	if (!is_datagrams(fd, level, option) && (!nc_config() || is_native(level, option) || !nc_mark_get(fd)))
 		goto native;
 	err = virtual_getsockopt(fd, level, option, value, len);
 	/* Without its daemon the pair still knows that it was reset. */
@@ -142,7 +169,7 @@ native:
 
 int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 {
-	if (!nc_config() || is_native(level, option) || !nc_mark_get(fd))
+	if (!is_datagrams(fd, level, option) && (!nc_config() || is_native(level, option) || !nc_mark_get(fd)))
 		return nc_return(native_setsockopt(fd, level, option, value, len));
 	return nc_return(virtual_setsockopt(fd, level, option, value, len));
 }

@@ -17,8 +17,10 @@
  *
  * Flags a pair does not know: MSG_TRUNC takes bytes without copying them,
  * MSG_ERRQUEUE reads a queue that is always empty. MSG_OOB of a listener.
+ *
+ * Datagram sockets are asked for first (datagram_receive.c).
  */
-#include "mark.h"
+#include "datagram.h"
 #include "next.h"
 
 NC_EXPORT long read(int fd, void *buf, size_t n);
@@ -122,9 +124,22 @@ static int special(int fd, int flags, size_t room, long *result)
 	return 1;
 }
 
+/* A datagram, or the error, as the application is told. */
+static long datagram(int fd, uint32_t mark, void *buf, size_t n, int flags)
+{
+	struct iovec iov = { buf, n };
+
+	return nc_return_long(nc_datagram_receive(fd, mark, &(struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 }, flags));
+}
+
 long read(int fd, void *buf, size_t n)
 {
-	long m = nc_next.read ? nc_next.read(fd, buf, n) : nc_return_long(nc_sys3(__NR_read, fd, buf, n));
+	uint32_t mark = nc_datagram_mark(fd);
+	long m;
+
+	if (mark)
+		return n ? datagram(fd, mark, buf, n, 0) : 0;
+	m = nc_next.read ? nc_next.read(fd, buf, n) : nc_return_long(nc_sys3(__NR_read, fd, buf, n));
 
 	return m > 0 ? m : received(fd, m, n);
 }
@@ -133,7 +148,7 @@ long __read_chk(int fd, void *buf, size_t n, size_t room)
 {
 	long m;
 
-	if (!nc_next.read_chk) {
+	if (!nc_next.read_chk || nc_datagram_mark(fd)) {
 		if (n > room)
 			__builtin_trap();
 		return read(fd, buf, n);
@@ -144,17 +159,45 @@ long __read_chk(int fd, void *buf, size_t n, size_t room)
 
 long readv(int fd, const struct iovec *iov, int n)
 {
-	long m = nc_next.readv ? nc_next.readv(fd, iov, n) : nc_return_long(nc_sys3(__NR_readv, fd, iov, n));
+	uint32_t mark = nc_datagram_mark(fd);
+	long m;
+
+	if (mark && n > NC_SPANS_MAX)
+		return nc_return_long(-EINVAL);
+	if (mark && n >= 0) {
+		struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
+
+		return nc_total(iov, (size_t)n) ? nc_return_long(nc_datagram_receive(fd, mark, &msg, 0)) : 0;
+	}
+	m = nc_next.readv ? nc_next.readv(fd, iov, n) : nc_return_long(nc_sys3(__NR_readv, fd, iov, n));
 
 	if (m > 0)
 		return m;
 	return received(fd, m, m == 0 ? room_of(iov, (size_t)n) : 0);
 }
 
+static long datagram_from(int fd, uint32_t mark, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	struct iovec iov = { buf, n };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = addr };
+	long m = addr ? nc_sockaddr_room(addr, len) : 0;
+
+	if (m)
+		return nc_return_long(m);
+	msg.msg_namelen = addr ? (int)*len : 0;
+	m = nc_datagram_receive(fd, mark, &msg, flags);
+	if (m >= 0 && addr)
+		*len = (socklen_t)msg.msg_namelen;
+	return nc_return_long(m);
+}
+
 long recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
+	uint32_t mark = nc_datagram_mark(fd);
 	long m;
 
+	if (mark)
+		return datagram_from(fd, mark, buf, n, flags, addr, len);
 	if (special(fd, flags, n, &m)) {
 		if (m >= 0 && len)
 			*len = 0;
@@ -171,7 +214,7 @@ long __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct 
 {
 	long m;
 
-	if (!nc_next.recvfrom_chk || flags & SPECIAL) {
+	if (!nc_next.recvfrom_chk || flags & SPECIAL || nc_datagram_mark(fd)) {
 		if (n > room)
 			__builtin_trap();
 		return recvfrom(fd, buf, n, flags, addr, len);
@@ -184,7 +227,7 @@ long recv(int fd, void *buf, size_t n, int flags)
 {
 	long m;
 
-	if (!nc_next.recv || flags & SPECIAL)
+	if (!nc_next.recv || flags & SPECIAL || nc_datagram_mark(fd))
 		return recvfrom(fd, buf, n, flags, NULL, NULL);
 	m = nc_next.recv(fd, buf, n, flags);
 	return m > 0 ? m : received(fd, m, n);
@@ -194,7 +237,7 @@ long __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
 {
 	long m;
 
-	if (!nc_next.recv_chk || flags & SPECIAL) {
+	if (!nc_next.recv_chk || flags & SPECIAL || nc_datagram_mark(fd)) {
 		if (n > room)
 			__builtin_trap();
 		return recv(fd, buf, n, flags);
@@ -205,8 +248,11 @@ long __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
 
 long recvmsg(int fd, struct msghdr *msg, int flags)
 {
+	uint32_t mark = nc_datagram_mark(fd);
 	long m;
 
+	if (mark && msg)
+		return nc_return_long(nc_datagram_receive(fd, mark, msg, flags));
 	if ((flags & SPECIAL) && msg && special(fd, flags, room_of(msg->msg_iov, msg->msg_iovlen), &m)) {
 		if (m >= 0) {
 			msg->msg_namelen = 0;
@@ -216,6 +262,8 @@ long recvmsg(int fd, struct msghdr *msg, int flags)
 		return nc_return_long(m);
 	}
 	m = nc_next.recvmsg ? nc_next.recvmsg(fd, msg, flags) : nc_return_long(nc_sys3(__NR_recvmsg, fd, msg, flags));
+	if (m >= 0 && msg->msg_control)
+		nc_datagrams_passed(msg);
 	if (m > 0)
 		return m;
 	return received(fd, m, m == 0 ? room_of(msg->msg_iov, msg->msg_iovlen) : 0);
@@ -236,9 +284,12 @@ static int full_messages(int fd, const struct mmsghdr *msgs, int n)
 
 int recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout)
 {
+	uint32_t mark = nc_datagram_mark(fd);
 	int m, full;
 	long now;
 
+	if (mark)
+		return nc_return(nc_datagram_receive_many(fd, mark, msgs, n, flags, timeout));
 	if (n && (flags & SPECIAL) && nc_config() && nc_mark_get(fd)) {
 		now = recvmsg(fd, &msgs[0].msg_hdr, flags);
 		msgs[0].msg_len = now < 0 ? 0 : (unsigned)now;

@@ -7,8 +7,10 @@
  * first in TCP. SIGPIPE was raised already: who neither ignores nor handles it
  * is gone. EISCONN: TCP ignores the address of a connected socket. TCP Fast Open
  * is refused, and programs connect first.
+ *
+ * Datagram sockets are asked for first (datagram_send.c).
  */
-#include "mark.h"
+#include "datagram.h"
 #include "next.h"
 
 NC_EXPORT long write(int fd, const void *buf, size_t n);
@@ -52,19 +54,48 @@ static long sent(int fd, long n)
 	return now == result ? n : nc_return_long(now);
 }
 
+static long datagram(int fd, uint32_t mark, const struct iovec *iov, size_t n, int flags, const struct sockaddr *addr,
+		     socklen_t len)
+{
+	struct msghdr msg = {
+		.msg_iov = (struct iovec *)(uintptr_t)iov,
+		.msg_iovlen = n,
+		.msg_name = (void *)(uintptr_t)addr,
+		.msg_namelen = addr ? (int)len : 0,
+	};
+
+	return nc_return_long(nc_datagram_send(fd, mark, &msg, flags));
+}
+
+static long datagram_of(int fd, uint32_t mark, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+			socklen_t len)
+{
+	return datagram(fd, mark, &(struct iovec){ (void *)(uintptr_t)buf, n }, 1, flags, addr, len);
+}
+
 long write(int fd, const void *buf, size_t n)
 {
+	uint32_t mark = nc_datagram_mark(fd);
+
+	if (mark)
+		return datagram_of(fd, mark, buf, n, 0, NULL, 0);
 	return sent(fd, nc_next.write ? nc_next.write(fd, buf, n) : nc_return_long(nc_sys3(__NR_write, fd, buf, n)));
 }
 
 long writev(int fd, const struct iovec *iov, int n)
 {
+	uint32_t mark = nc_datagram_mark(fd);
+
+	if (mark && (n < 0 || n > NC_SPANS_MAX))
+		return nc_return_long(-EINVAL);
+	if (mark)
+		return nc_total(iov, (size_t)n) ? datagram(fd, mark, iov, (size_t)n, 0, NULL, 0) : 0;
 	return sent(fd, nc_next.writev ? nc_next.writev(fd, iov, n) : nc_return_long(nc_sys3(__NR_writev, fd, iov, n)));
 }
 
 long send(int fd, const void *buf, size_t n, int flags)
 {
-	if (!nc_next.send || flags & MSG_FASTOPEN)
+	if (!nc_next.send || flags & MSG_FASTOPEN || nc_datagram_mark(fd))
 		return sendto(fd, buf, n, flags, NULL, 0);
 	return sent(fd, nc_next.send(fd, buf, n, flags));
 }
@@ -78,8 +109,11 @@ static long native_sendto(int fd, const void *buf, size_t n, int flags, const st
 
 long sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
+	uint32_t mark = nc_datagram_mark(fd);
 	long m;
 
+	if (mark)
+		return datagram_of(fd, mark, buf, n, flags, addr, len);
 	if ((flags & MSG_FASTOPEN) && is_ours(fd))
 		return nc_return_long(-EOPNOTSUPP);
 	m = native_sendto(fd, buf, n, flags, addr, len);
@@ -95,9 +129,12 @@ static long native_sendmsg(int fd, const struct msghdr *msg, int flags)
 
 long sendmsg(int fd, const struct msghdr *msg, int flags)
 {
+	uint32_t mark = nc_datagram_mark(fd);
 	struct msghdr bare;
 	long m;
 
+	if (mark && msg)
+		return nc_return_long(nc_datagram_send(fd, mark, msg, flags));
 	if ((flags & MSG_FASTOPEN) && is_ours(fd))
 		return nc_return_long(-EOPNOTSUPP);
 	m = native_sendmsg(fd, msg, flags);
@@ -112,9 +149,12 @@ long sendmsg(int fd, const struct msghdr *msg, int flags)
 
 int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 {
+	uint32_t mark = nc_datagram_mark(fd);
 	int m;
 	long one;
 
+	if (mark)
+		return nc_return(nc_datagram_send_many(fd, mark, msgs, n, flags));
 	if (nc_next.sendmmsg)
 		m = nc_next.sendmmsg(fd, msgs, n, flags);
 	else

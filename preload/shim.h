@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libnetcon.so: socket calls of an unmodified program, answered by the
- * dataplane (pump mode, TCP over IPv4 and IPv6).
+ * dataplane (pump mode; TCP, UDP and ICMP over IPv4 and IPv6).
  *
  *	state.c		what the environment said
  *	attach.c	the socket that stands for our container
@@ -13,16 +13,19 @@
  *			the hooks of control calls
  *	receive.c send.c splice.c
  *			what a pair's end cannot say of bytes
+ *	datagram.c datagram_send.c datagram_receive.c datagram_control.c
+ *			datagrams, which have a header in their pair
  *	epoll.c		sets that a new pair has to be in
  *	exec.c		programs that clean the environment of the next one
  *	supervised.c	programs that this library does not reach
  *	direct.c	syscall(2)
  *	if_inet6.c	a file that says whether there is IPv6
  *
- * A virtual socket is one end of an AF_UNIX stream pair, so poll, epoll, dup,
- * fork and close are the kernel's and are not hooked. Nor are bytes: a read or
+ * A virtual socket is one end of an AF_UNIX pair, so poll, epoll, dup, fork and
+ * close are the kernel's and are not hooked. Nor are bytes of a stream: a read or
  * write is made first, and only one that moved none, or has a flag a pair does
- * not know, is looked at. Calls that are not seen (stdio's) work; they take a
+ * not know, is looked at. In a process that has datagram sockets each read and
+ * write first asks what the descriptor is. Calls that are not seen (stdio's) work; they take a
  * reset for an end.
  *
  * Rules for everything here: no C library, no allocation, no locks, no output,
@@ -30,7 +33,8 @@
  * handler, between vfork and exec, in several threads, and before our
  * constructor. The only memory that lives longer than a call is the
  * environment's copy (state.c) and the functions behind ours (next.c), both
- * written once, and two atomic words (attach.c, pair.c).
+ * written once, atomic words (attach.c, pair.c, datagram.c), and a table of them
+ * that says which destinations are known (datagram.c).
  * Inside, functions return 0 or more, or -errno; hooks return through
  * nc_return.
  *

@@ -23,8 +23,12 @@
  * when that thread asks for it. The last one stays, for those who poll. The mark goes first: who calls accept now is told EINVAL.
  * Connections in the pair are reset, now and those that came in between before
  * it listens again.
+ *
+ * A datagram socket: what the kernel does it does even where it says ENOTCONN. An
+ * end that is shut for sending is only marked: both directions shut would be a
+ * last close for the daemon.
  */
-#include "mark.h"
+#include "datagram.h"
 
 NC_EXPORT int listen(int fd, int backlog);
 NC_EXPORT int shutdown(int fd, int how);
@@ -46,6 +50,24 @@ int listen(int fd, int backlog)
 	if (!err && mark != NC_MARK_LISTEN)
 		err = nc_mark_move(fd, mark, NC_MARK_LISTEN);
 	return nc_return(err);
+}
+
+static int shutdown_datagram(int fd, uint32_t mark, int how)
+{
+	struct nc_request rq;
+	struct nc_reply rp;
+	int err;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	nc_request_init(&rq, NC_SHUTDOWN, 0);
+	rq.value = how;
+	err = nc_ask(fd, &rq, &rp);
+	if (how != SHUT_WR)
+		(void)nc_sys2(__NR_shutdown, fd, SHUT_RD);
+	if (how != SHUT_RD)
+		(void)nc_mark_set(fd, (enum nc_mark)(mark | NC_MARK_MUTE));
+	return err;
 }
 
 static int virtual_shutdown(int fd, enum nc_mark mark, int how)
@@ -74,5 +96,5 @@ int shutdown(int fd, int how)
 
 	if (!nc_config() || !(mark = nc_mark_get(fd)))
 		return nc_return(nc_sys2(__NR_shutdown, fd, how));
-	return nc_return(virtual_shutdown(fd, mark, how));
+	return nc_return(nc_is_datagram(mark) ? shutdown_datagram(fd, mark, how) : virtual_shutdown(fd, mark, how));
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * socket(2): TCP over IPv4 and IPv6 is ours, all else the kernel's, which also
- * judges wrong arguments. Multipath TCP is refused the way a kernel without it
+ * socket(2): TCP, UDP and ICMP over IPv4 and IPv6 are ours, all else the kernel's,
+ * which also judges wrong arguments. Multipath TCP is refused the way a kernel without it
  * does, so that programs fall back to TCP.
  *
  * The application's end is made first: it gets the lowest free number, and all
  * helpers are closed again before it is returned.
  */
+#include "datagram.h"
 #include "epoll.h"
-#include "mark.h"
 
 NC_EXPORT int socket(int family, int type, int protocol);
 NC_EXPORT int __socket(int family, int type, int protocol) __attribute__((alias("socket")));
@@ -20,6 +20,30 @@ static int is_tcp(int family, int type)
 	return (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == SOCK_STREAM;
 }
 
+/* The mark of a datagram socket that is to be made, 0 if it is none of ours. */
+static uint32_t datagram_mark(int family, int type, int protocol)
+{
+	uint32_t mark = NC_MARK_DATAGRAM;
+	int icmp = IPPROTO_ICMP;
+
+	if (family == AF_INET6) {
+		mark |= NC_MARK_SIX;
+		icmp = IPPROTO_ICMPV6;
+	} else if (family != AF_INET) {
+		return 0;
+	}
+	switch (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) {
+	case SOCK_DGRAM:
+		if (protocol == 0 || protocol == IPPROTO_UDP)
+			return mark;
+		return protocol == icmp ? mark | NC_MARK_PING : 0;
+	case SOCK_RAW:
+		return protocol == icmp ? mark | NC_MARK_RAW : 0;
+	default:
+		return 0;
+	}
+}
+
 /* A number there is only while the limit is raised (pair.c). */
 static int above_limit(int fd)
 {
@@ -28,14 +52,15 @@ static int above_limit(int fd)
 	return nc_sys4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) == 0 && (uint64_t)fd >= limit.soft;
 }
 
-static int virtual_socket(int family, int type)
+static int virtual_socket(int family, int type, int protocol, uint32_t mark)
 {
+	int kind = nc_is_datagram(mark) ? SOCK_SEQPACKET : SOCK_STREAM;
 	struct nc_request rq;
 	struct nc_reply rp;
 	int pair[2];
 	int err;
 
-	err = nc_socketpair(SOCK_STREAM | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), pair);
+	err = nc_socketpair(kind | SOCK_CLOEXEC | (type & SOCK_NONBLOCK), pair);
 	if (err < 0)
 		return err;
 	if (above_limit(pair[0])) {
@@ -43,11 +68,16 @@ static int virtual_socket(int family, int type)
 		nc_close(pair[1]);
 		return -EMFILE;
 	}
-	err = nc_mark_set(pair[0], NC_MARK_FRESH);
-	nc_read_limit(pair[0], 1);
+	err = nc_mark_set(pair[0], (enum nc_mark)mark);
+	if (mark == NC_MARK_FRESH)
+		nc_read_limit(pair[0], 1);
+	else
+		atomic_store(&nc_datagrams_seen, 1);
 	if (!err) {
 		nc_request_init(&rq, NC_SOCKET, nc_cookie(pair[0]));
 		rq.family = (__u16)family;
+		rq.level = type & SOCK_TYPE_MASK;
+		rq.option = protocol;
 		err = nc_call(&rq, &rp, pair[1]);
 	}
 	nc_close(pair[1]);
@@ -116,15 +146,22 @@ int nc_revive(int fd)
 int socket(int family, int type, int protocol)
 {
 	const struct nc_config *config = nc_config();
+	uint32_t mark = NC_MARK_FRESH;
 	int fd;
 
-	if (!config || !is_tcp(family, type))
+	if (!config)
 		goto native;
-	if (protocol == IPPROTO_MPTCP)
-		return nc_return(-EPROTONOSUPPORT);
-	if (protocol != 0 && protocol != IPPROTO_TCP)
-		goto native;
-	fd = virtual_socket(family, type);
+	if (is_tcp(family, type)) {
+		if (protocol == IPPROTO_MPTCP)
+			return nc_return(-EPROTONOSUPPORT);
+		if (protocol != 0 && protocol != IPPROTO_TCP)
+			goto native;
+	} else {
+		mark = datagram_mark(family, type, protocol);
+		if (!mark)
+			goto native;
+	}
+	fd = virtual_socket(family, type, protocol, mark);
 	if (fd != NC_GONE || !config->to_kernel)
 		return nc_return(fd);
 native:

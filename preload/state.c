@@ -9,6 +9,7 @@
  */
 #include <stdatomic.h>
 
+#include "datagram.h"
 #include "next.h"
 
 enum { UNKNOWN, OFF, ON };
@@ -113,6 +114,7 @@ const struct nc_config *nc_config(void)
 
 __attribute__((constructor)) static void at_start(void)
 {
-	(void)nc_config();
+	if (nc_config())
+		nc_datagrams_find();
 	nc_find_next();
 }
