@@ -21,7 +21,8 @@ type Meter struct {
 	calls         struct{ server, carriers *callCounter }
 }
 
-// Begin begins the interval in which client, which runs, is measured. A second
+// Begin begins the interval in which client, which runs, is measured; nil: there
+// is none. A second
 // interval of the same sample is not measured.
 func (m *Meter) Begin(client *Process) (err error) {
 	if m.Spent != nil {
@@ -35,12 +36,13 @@ func (m *Meter) Begin(client *Process) (err error) {
 	if err != nil {
 		m.Calls.Missing = err.Error()
 	}
-	m.before, err = readUsage()
-	m.clientUsed = m.before.ofGroup(client.Group())
+	if m.before, err = readUsage(); err == nil && client != nil {
+		m.clientUsed = m.before.ofGroup(client.Group())
+	}
 	return err
 }
 
-// End ends the interval. The client has ended.
+// End ends the interval. The client has ended, so that all it used is known.
 func (m *Meter) End() error {
 	if m.Spent != nil {
 		return nil
@@ -49,11 +51,17 @@ func (m *Meter) End() error {
 	if err != nil {
 		return err
 	}
-	var ended time.Duration
-	if st := m.client.cmd.ProcessState; st != nil {
-		ended = max(0, st.UserTime()+st.SystemTime()-m.clientUsed)
+	var used time.Duration
+	group := 0
+	if m.client != nil {
+		group = m.client.Group()
+		used = after.ofGroup(group)
+		if st := m.client.cmd.ProcessState; st != nil {
+			used = st.UserTime() + st.SystemTime()
+		}
+		used = max(0, used-m.clientUsed)
 	}
-	s := after.since(m.before, m.groups(), ended)
+	s := after.since(m.before, m.groups(), group, used)
 	m.Spent = &s
 	if m.calls.server != nil {
 		m.Calls.Server = float64(m.calls.server.stop())
@@ -71,6 +79,9 @@ func (m *Meter) groups() (g groups) {
 	}
 	for _, p := range m.bed.Carriers {
 		g.carriers = append(g.carriers, p.Group())
+	}
+	for _, p := range m.bed.wires {
+		g.harness = append(g.harness, p.Group())
 	}
 	return g
 }

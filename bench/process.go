@@ -90,7 +90,12 @@ func (p *Process) Group() int { return p.cmd.Process.Pid }
 
 // Await waits until the program has printed something.
 func (p *Process) Await(ctx context.Context, text string) error {
-	late := time.NewTimer(startGrace)
+	return p.AwaitFor(ctx, startGrace, text)
+}
+
+// AwaitFor is Await with more patience.
+func (p *Process) AwaitFor(ctx context.Context, patience time.Duration, text string) error {
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for {
 		p.mu.Lock()
@@ -107,7 +112,7 @@ func (p *Process) Await(ctx context.Context, text string) error {
 			}
 			return fmt.Errorf("%s ended: %w: %s", p.name, orEnd(p.err), lastLine(p.Text()))
 		case <-late.C:
-			return fmt.Errorf("%s did not print %q within %v: %s", p.name, text, startGrace, lastLine(p.Text()))
+			return fmt.Errorf("%s did not print %q within %v: %s", p.name, text, patience, lastLine(p.Text()))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

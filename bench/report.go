@@ -45,7 +45,7 @@ func Report(w io.Writer, res *Results, plots map[string][]string) error {
 func heading(b *strings.Builder, r *Row) {
 	fmt.Fprintf(b, "\n### %s\n\n", r.Workload)
 	if w := workloads[r.Workload]; w != nil {
-		fmt.Fprintf(b, "%s%s.", strings.ToUpper(w.About[:1]), w.About[1:])
+		fmt.Fprintf(b, "What: %s.", w.About)
 		if r.Less {
 			b.WriteString(" Less is better.")
 		}

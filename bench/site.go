@@ -32,6 +32,7 @@ type Site struct {
 
 	namespaces []string
 	procs      []*Process
+	wires      []*Process // faultwires
 	reaper     *reaper
 }
 
@@ -141,6 +142,7 @@ func (s *Site) Veth(ctx context.Context, l Link, nsA, nsB, name, addrA, addrB st
 	if err != nil {
 		return err
 	}
+	s.wires = append(s.wires, p)
 	return p.Await(ctx, "ready")
 }
 

@@ -89,7 +89,7 @@ func readUsage() (u usage, err error) {
 }
 
 // groups are the process groups whose use is told apart.
-type groups struct{ server, client, carriers []int }
+type groups struct{ server, carriers, harness []int }
 
 // Spent is processor time between two moments, in seconds. Together Server to
 // Foreign are Machine: what no process was charged for is the kernel's.
@@ -99,7 +99,7 @@ type Spent struct {
 	Client   float64 `json:"client"`   // the client program
 	Carriers float64 `json:"carriers"` // what carries the traffic in user space: daemons
 	Kernel   float64 `json:"kernel"`   // interrupts and the kernel's own threads
-	Harness  float64 `json:"harness"`  // this program
+	Harness  float64 `json:"harness"`  // this program, and wires with faults
 	Foreign  float64 `json:"foreign"`  // everything else on the machine
 	Steal    float64 `json:"steal"`    // what the hypervisor gave to others
 	Seconds  float64 `json:"seconds"`  // of wall time
@@ -115,20 +115,20 @@ func (u usage) ofGroup(id int) (d time.Duration) {
 	return d
 }
 
-// since returns what was spent between two moments. A client that has ended used
-// up ended after the first.
-func (u usage) since(before usage, g groups, ended time.Duration) (s Spent) {
-	s.Client = ended.Seconds()
+// since returns what was spent between two moments. The client, which has ended,
+// used up so much after the first.
+func (u usage) since(before usage, g groups, client int, clientUsed time.Duration) (s Spent) {
+	s.Client = clientUsed.Seconds()
 	wall := time.Duration(u.at - before.at)
 	s.Seconds = wall.Seconds()
 	s.Machine = (time.Duration(runtime.NumCPU())*wall - (u.idle - before.idle)).Seconds()
 	s.Steal = (u.steal - before.steal).Seconds()
 	s.Machine = max(0, s.Machine-s.Steal)
-	class := map[int]*float64{os.Getpid(): &s.Harness}
+	class := map[int]*float64{}
 	for _, list := range []struct {
 		ids []int
 		to  *float64
-	}{{g.server, &s.Server}, {g.client, &s.Client}, {g.carriers, &s.Carriers}} {
+	}{{g.server, &s.Server}, {g.carriers, &s.Carriers}, {g.harness, &s.Harness}} {
 		for _, id := range list.ids {
 			class[id] = list.to
 		}
@@ -138,14 +138,14 @@ func (u usage) since(before usage, g groups, ended time.Duration) (s Spent) {
 	add := func(p procStat, sign float64) {
 		used, to := p.used+p.children, class[p.group]
 		switch {
+		case p.group == client && client != 0:
+			return
 		case p.pid == os.Getpid():
 			used, to = p.used, &s.Harness // its children are counted where they belong
 		case to == nil && p.parent == kthreadd:
 			return // remains with the kernel
 		case to == nil:
 			to = &s.Foreign
-		case to == &s.Client && ended > 0:
-			return // known better
 		}
 		*to += sign * used.Seconds()
 	}

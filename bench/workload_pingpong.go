@@ -15,11 +15,14 @@ var _ = registerWorkload(pingpong(1, 1000), pingpong(64, 10000), pingpong(1000, 
 // goes, and then at a rate that all systems reach, for latencies that can be
 // compared.
 func pingpong(conns, rate int) *Workload {
-	n := strconv.Itoa(conns)
+	n, noun := strconv.Itoa(conns), "connections"
+	if conns == 1 {
+		noun = "connection"
+	}
 	return &Workload{
-		Name: "pingpong-" + n, About: "64 bytes there and back, " + n + " connections", Rank: 10,
+		Name: "pingpong-" + n, About: "64 bytes there and back, " + n + " " + noun, Rank: 10,
 		Unit: "requests/s", Per: "request", Symmetric: true,
-		Systems: []string{"kernel-veth", "kernel-vxlan+tuned=no", "kernel-vxlan+offloads=off", "kernel-bridge", "userspace-tun", "pasta", "slirp4netns", "netcon+underlay=udp", "netcon+peer=netcon"},
+		Systems: overlays,
 		Serve:   serveEcho(),
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			r, err := b.load(ctx, m, d, echoPort, "-conns", n)

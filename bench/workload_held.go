@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+var _ = registerWorkload(&Workload{
+	Name:  "held",
+	About: "idle connections through a prefork server, a message of 512 bytes per connection and minute: memory per connection, with as many as the limits allow", Rank: 90,
+	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Systems: []string{"kernel-veth"},
+	Serve: serveEcho("-workers", "2"),
+	Run:   holdConnections,
+})
+
+// heldSteps are how many connections are tried: up to what 20,000 descriptors
+// allow a program.
+var heldSteps = []int{1000, 4000, 9000, 18000}
+
+// holdConnections opens more and more connections until a limit is met.
+func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
+	var limit error
+	for _, n := range heldSteps {
+		memory, r, err := b.hold(ctx, m, n, d)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
+			limit = err
+			break
+		}
+		m.HeldCurve = append(m.HeldCurve, memory)
+		m.Memory = memory
+		m.Value = memory.Server + memory.Shared + memory.Carriers + memory.Slab
+		m.Requests, m.Seconds, m.Errors = float64(r.Requests), r.seconds(), r.Errors
+		m.Bytes += uint64(n) * messageSize
+		if m.Latency, err = r.distribution(fmt.Sprintf("%d connections, a message per minute each, from when it was due", n)); err != nil {
+			return err
+		}
+	}
+	if m.Memory == nil {
+		return limit
+	}
+	m.Extra = map[string]float64{
+		"held": float64(m.Memory.Connections), "server B": m.Memory.Server, "shared B": m.Memory.Shared,
+		"daemon B": m.Memory.Carriers, "slab B": m.Memory.Slab,
+	}
+	if limit != nil {
+		m.Marks = append(m.Marks, "limit: "+limit.Error())
+	}
+	return nil
+}
+
+const messageSize = 512
+
+// hold opens n connections, looks at the memory, and sends messages for a while.
+func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Memory, *loadReport, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*d+3*loadGrace, errors.New("connections do not open"))
+	defer cancel()
+	meter := &Meter{bed: b}
+	before := readResident(meter.groups())
+	p, err := b.On(b.Client, "echoload", b.tool("echoload"), b.Server.Addr.String(), strconv.Itoa(echoPort), "-conns", strconv.Itoa(n),
+		"-size", strconv.Itoa(messageSize), "-rate", strconv.Itoa(max(1, n/60)), "-hold", "-warmup", "0", "-time", strconv.FormatInt(d.Milliseconds(), 10))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer b.forget(p)
+	if err := p.AwaitFor(ctx, 3*loadGrace, "holding"); err != nil {
+		return nil, nil, err
+	}
+	memory := readResident(meter.groups()).perConnection(before, n)
+	if _, err := io.WriteString(p.in, "\n"); err != nil {
+		return nil, nil, err
+	}
+	if err := p.Await(ctx, "measuring"); err != nil {
+		return nil, nil, err
+	}
+	if err := meter.Begin(p); err != nil {
+		return nil, nil, err
+	}
+	if err := p.Wait(ctx); err != nil {
+		return nil, nil, fmt.Errorf("echoload: %w: %s", err, lastLine(p.Text()))
+	}
+	if err := meter.End(); err != nil {
+		return nil, nil, err
+	}
+	m.Spent, m.Marks = meter.Spent, meter.Marks // of the most connections
+	r, err := parseLoad(p.Text())
+	return memory, &r, err
+}
