@@ -175,6 +175,7 @@ func (e *env) prove(t *testing.T, bytes uint64) {
 			}
 		}
 	}
+	t.Logf("the containers carried %d bytes", moved)
 	if moved < bytes {
 		t.Errorf("proof: the containers carried %d bytes, the scenario moves %d", moved, bytes)
 	}
