@@ -132,7 +132,7 @@ long nc_datagram_receive(int fd, uint32_t mark, struct msghdr *msg, int flags)
 	struct nc_datagram h;
 	long got;
 
-	if (flags & MSG_OOB)
+	if ((flags & MSG_OOB) && (mark & (NC_MARK_PING | NC_MARK_RAW)))
 		return -EOPNOTSUPP;
 	if (flags & MSG_ERRQUEUE)
 		return error_queue(fd, mark, msg);
@@ -244,7 +244,6 @@ static long receive_burst(int fd, uint32_t mark, struct mmsghdr *msgs, unsigned 
 		msgs[0].msg_len = (unsigned)got;
 		return 1;
 	}
-	flags &= ~MSG_OOB;
 	if (nc_next.recvmmsg)
 		got = nc_result(nc_next.recvmmsg(fd, b.m, b.n, (flags & (MSG_DONTWAIT | MSG_WAITFORONE | MSG_PEEK)) | MSG_TRUNC, timeout));
 	else

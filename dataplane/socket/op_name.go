@@ -37,7 +37,11 @@ func (t *Set) localOf(s *sock) netip.AddrPort {
 
 func (t *Set) remoteOf(s *sock) (netip.AddrPort, syscall.Errno) {
 	if s.dgram != nil {
-		return t.engine.Remote(s.handle)
+		remote, e := t.engine.Remote(s.handle)
+		if e == 0 && remote.Port() == 0 {
+			e = unix.ENOTCONN // as inet_getname
+		}
+		return remote, e
 	}
 	if s.state != stConnected && s.state != stClosing || s.handle == 0 {
 		return netip.AddrPort{}, unix.ENOTCONN

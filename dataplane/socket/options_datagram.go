@@ -39,6 +39,7 @@ func datagramOptions() []option {
 		{level: ip4, name: unix.IP_MTU_DISCOVER, class: engine, engine: stream.OptMTUDiscover, def: unix.IP_PMTUDISC_WANT, max: 5},
 		{level: ip4, name: unix.IP_RECVERR, class: engine, boolean: true, engine: stream.OptRecvErr},
 		{level: ip4, name: unix.IP_MTU, class: own, get: getDatagramMTU},
+		{level: ip4, name: unix.IP_HDRINCL, class: own, get: getZero},
 		{level: ip4, name: unix.IP_MULTICAST_TTL, class: engine, engine: stream.OptMulticastTTL, def: 1, min: -1, max: 255, fix: fixMulticastHops},
 		{level: ip4, name: unix.IP_MULTICAST_LOOP, class: engine, boolean: true, engine: stream.OptMulticastLoop, def: 1},
 		{level: ip4, name: unix.IP_MULTICAST_ALL, class: engine, engine: stream.OptMulticastAll, def: 1, max: 1},
