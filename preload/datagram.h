@@ -12,8 +12,8 @@
 
 #include "mark.h"
 
-/* The most spans the kernel takes, UIO_MAXIOV. */
-#define NC_SPANS_MAX 1024
+/* The most spans of a datagram: the kernel's UIO_MAXIOV, less the header's. */
+#define NC_SPANS_MAX 1023
 
 /* datagram.c */
 extern atomic_int nc_datagrams_seen;

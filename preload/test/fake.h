@@ -8,6 +8,12 @@
 
 #define FAKE_CONTAINER "test"
 
+/*
+ * Datagrams come back from where they were sent to, as if sent there with TTL 61
+ * and TOS 5 at the time of FAKE_TIME; those to FAKE_REFUSE as an error.
+ */
+#define FAKE_TIME 1700000000123456789ull
+
 /* Ports. The outcome of held ones comes with FAKE_DECIDE. */
 #define FAKE_REFUSE_HELD 5
 #define FAKE_ECHO_HELD 6
@@ -24,6 +30,7 @@
 #define FAKE_DIE 3
 #define FAKE_DECIDE 4 /* the outcome of this socket's connect */
 #define FAKE_RESET 5  /* this connection is reset */
+#define FAKE_WANT 6   /* int: NC_D_WANT_* of this datagram socket */
 
 /* getsockopt: int */
 #define FAKE_REQUESTS 1 /* requests so far, this one not counted */

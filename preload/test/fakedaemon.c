@@ -28,7 +28,7 @@
 #include "../../shm/abi.h"
 #include "fake.h"
 
-enum state { IDLE, CONNECTING, CONNECTED, LISTENING, CLOSED };
+enum state { IDLE, CONNECTING, CONNECTED, LISTENING, CLOSED, DATAGRAM };
 
 struct option {
 	int level, name;
@@ -51,6 +51,8 @@ struct sock {
 	int due; /* outcome to be told as soon as the request is answered */
 	int outcome;
 	struct nc_addr local, peer;
+	unsigned wants;
+	int verdict;
 	int deliver; /* connections still to be delivered */
 	int delivered;
 	int noptions;
@@ -101,7 +103,7 @@ static struct sock *add(__u64 cookie, int fd, int family, enum state state)
 	*s = (struct sock){ .next = socks, .cookie = cookie, .fd = fd, .family = family, .state = state, .waiter = -1 };
 	s->local.family = (__u16)family;
 	socks = s;
-	watch(s, state == CONNECTED ? EPOLLIN | EPOLLRDHUP : 0, EPOLL_CTL_ADD);
+	watch(s, state == CONNECTED || state == DATAGRAM ? EPOLLIN | EPOLLRDHUP : 0, EPOLL_CTL_ADD);
 	return s;
 }
 
@@ -398,6 +400,91 @@ static void do_revive(struct sock *old, const struct nc_request *rq, struct nc_r
 	add(rq->successor, fd, old->family, IDLE);
 }
 
+/* Sends a record back; 0 when there was none. */
+static int echo_datagram(struct sock *s)
+{
+	static char payload[NC_PAYLOAD_MAX + 1];
+	struct nc_datagram h;
+	struct iovec iov[2] = { { &h, sizeof h }, { payload, sizeof payload } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT);
+
+	if (n <= 0)
+		return 0;
+	if (n < (ssize_t)sizeof h || h.magic != NC_MAGIC || h.flags & ~(NC_D_TTL | NC_D_TOS | NC_D_REPORT))
+		die("bad datagram");
+	if (!h.remote.family && !s->peer.family)
+		die("datagram to nobody");
+	s->verdict = h.remote.family == AF_INET && h.remote.ip[0] >= 240 ? ENETUNREACH : 0;
+	if (s->verdict)
+		return 1;
+	iov[1].iov_len = (size_t)n - sizeof h;
+	if (!h.remote.family)
+		h.remote = s->peer;
+	if (!h.local.family)
+		h.local = s->local;
+	h.error = h.remote.port == htons(FAKE_REFUSE) ? ECONNREFUSED : 0;
+	if (h.error)
+		iov[1].iov_len = 0;
+	h.local.scope = 2;
+	h.ttl = h.flags & NC_D_TTL ? h.ttl : 61;
+	h.tos = h.flags & NC_D_TOS ? h.tos : 5;
+	h.flags = s->wants;
+	h.drops = 3;
+	h.time = FAKE_TIME;
+	h.cookie = s->cookie;
+	(void)!sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return 1;
+}
+
+/* What was cause and what of it was quoted, always the same. */
+static void do_error_queue(struct sock *s, struct nc_reply *rp)
+{
+	struct nc_cause c = { .error = EHOSTUNREACH, .origin = 2, .type = 3, .code = 1, .quoted = 4, .offender = s->peer };
+
+	memcpy(rp->opt, &c, sizeof c);
+	memcpy(rp->opt + sizeof c, "mine", 4);
+	rp->optlen = sizeof c + 4;
+	rp->addr = s->peer;
+}
+
+/* 1 if the request is one of datagram sockets alone. */
+static int handle_datagram(struct sock *s, const struct nc_request *rq, struct nc_reply *rp)
+{
+	while (echo_datagram(s))
+		;
+	switch (rq->op) {
+	case NC_CONNECT:
+		if (rq->addr.family == AF_INET && rq->addr.ip[0] >= 240)
+			rp->error = ENETUNREACH;
+		else
+			s->peer = rq->addr;
+		return 1;
+	case NC_LISTEN:
+		rp->error = EOPNOTSUPP;
+		return 1;
+	case NC_SHUTDOWN:
+		rp->error = s->peer.family ? 0 : ENOTCONN;
+		return 1;
+	case NC_GETPEERNAME:
+		rp->error = s->peer.family ? 0 : ENOTCONN;
+		rp->addr = s->peer;
+		return 1;
+	case NC_VERDICT:
+		rp->error = s->verdict;
+		return 1;
+	case NC_ERROR_QUEUE:
+		do_error_queue(s, rp);
+		return 1;
+	case NC_SETSOCKOPT:
+		if (rq->level != FAKE_LEVEL || rq->option != FAKE_WANT)
+			return 0;
+		memcpy(&s->wants, rq->opt, sizeof s->wants);
+		return 1;
+	}
+	return 0;
+}
+
 static void restart(void)
 {
 	for (struct sock *s = socks, *next; s; s = next) {
@@ -418,7 +505,7 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 
 	requests++;
 	if (rq->op == NC_SOCKET) {
-		add(rq->cookie, sock_fd, rq->family, IDLE);
+		add(rq->cookie, sock_fd, rq->family, rq->level == SOCK_DGRAM || rq->level == SOCK_RAW ? DATAGRAM : IDLE);
 		reply(reply_fd, &rp);
 		return;
 	}
@@ -429,6 +516,10 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 	}
 	if (!s) {
 		rp.error = NC_NOT_OURS;
+		reply(reply_fd, &rp);
+		return;
+	}
+	if (s->state == DATAGRAM && handle_datagram(s, rq, &rp)) {
 		reply(reply_fd, &rp);
 		return;
 	}
@@ -560,6 +651,8 @@ static void on_sock(struct sock *s, unsigned events)
 		return;
 	if (s->state == CONNECTED)
 		echo(s, events);
+	else if (s->state == DATAGRAM && echo_datagram(s))
+		return;
 	else if (events & EPOLLHUP)
 		bury(s);
 }

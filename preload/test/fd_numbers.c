@@ -31,6 +31,9 @@ int main(void)
 	CHECK_ERRNO(socket(AF_INET, SOCK_STREAM, 262), EPROTONOSUPPORT);
 	CHECK_ERRNO(socket(AF_INET, 12, 0), EINVAL);
 	a = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK(a == low + 3 && native_domain(a) == AF_UNIX);
+	close(a);
+	a = socket(AF_INET, SOCK_DGRAM, 136); /* UDP-Lite */
 	CHECK(a >= 0 && native_domain(a) == AF_INET);
 	close(a);
 	a = socket(AF_UNIX, SOCK_STREAM, 0);

@@ -57,7 +57,7 @@ int main(void)
 	check_pair(SOCK_SEQPACKET);
 	check_pair(SOCK_DGRAM);
 	check_named();
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	fd = socket(AF_INET, SOCK_DGRAM, 136); /* UDP-Lite */
 	CHECK(bind(fd, (void *)&a, sizeof a) == 0);
 	CHECK(getsockname(fd, (void *)&a, &len) == 0 && a.sin_port);
 	CHECK(connect(fd, (void *)&a, sizeof a) == 0);

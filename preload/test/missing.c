@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_in a = at("127.0.0.1", 0);
 	socklen_t len = sizeof a;
-	int fd, idle;
+	int fd, idle, datagram;
 
 	if (argc > 1) {
 		int before = open_fds();
@@ -23,6 +23,8 @@ int main(int argc, char **argv)
 	}
 	fd = tcp(0);
 	idle = tcp(SOCK_NONBLOCK);
+	datagram = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK(dial(datagram, "10.0.0.1", FAKE_ECHO) == 0);
 	CHECK(dial(fd, "10.0.0.1", FAKE_ECHO) == 0);
 	command(fd, FAKE_DIE);
 	while (!(ready(fd, POLLIN, 1000) & POLLHUP))
@@ -35,7 +37,9 @@ int main(int argc, char **argv)
 	CHECK(option_int(fd, SOL_SOCKET, SO_ERROR) == 0);
 	CHECK(shutdown(fd, SHUT_RDWR) == 0);
 	CHECK(read(fd, &a, 1) == 0);
-	CHECK(socket(AF_INET, SOCK_DGRAM, 0) >= 0);
+	CHECK_ERRNO(socket(AF_INET, SOCK_DGRAM, 0), ENETDOWN);
+	CHECK_ERRNO(send(datagram, "x", 1, MSG_NOSIGNAL), ENETDOWN);
+	CHECK_ERRNO(recv(datagram, &a, 1, 0), ENETDOWN);
 
 	CHECK(setenv("NETCON_MISSING", "kernel", 1) == 0);
 	execl("/proc/self/exe", argv[0], "kernel", (char *)NULL);
