@@ -115,6 +115,8 @@ const (
 	iperfPort = 5201
 )
 
+var servedPorts = []int{echoPort, httpPort, redisPort, iperfPort}
+
 // serve starts the server program and waits until it prints ready.
 func (b *Bed) serve(ctx context.Context, ready string, argv ...string) (err error) {
 	if b.Serving, err = b.On(b.Server, filepath.Base(argv[0]), argv...); err != nil {
