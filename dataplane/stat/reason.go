@@ -52,6 +52,7 @@ const (
 	DropSocketQueue      // the receive queue of a datagram socket is full
 	DropStackPanic       // the stack panicked on this packet and was discarded
 	DropProtocolDisabled // the container has no use for this protocol
+	DropNotListening     // a connection to a published port that the container does not listen on
 
 	// Outbound.
 	DropNoRoute       // destination outside the container's networks
@@ -119,6 +120,7 @@ var reasonNames = [NumReasons]string{
 	DropSocketQueue:      "socket_queue",
 	DropStackPanic:       "stack_panic",
 	DropProtocolDisabled: "protocol_disabled",
+	DropNotListening:     "not_listening",
 	DropNoRoute:          "no_route",
 	DropTooBig:           "too_big",
 	DropTxQueue:          "tx_queue",

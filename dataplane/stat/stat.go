@@ -56,6 +56,10 @@ const (
 	Resets                          // connections ended by RST or error
 	DatagramsToApp                  // datagrams handed to applications
 	DatagramsFromApp                // datagrams of applications that were sent
+	HostConnects                    // connections established actively over the host's stack
+	HostAccepts                     // connections taken from published ports
+	HostRx                          // bytes received over the host's stack
+	HostTx                          // bytes sent over the host's stack
 	ControlCalls                    // control requests answered
 	Restarts                        // stacks discarded and restarted after a panic
 	Turns                           // turns of the worker loop
@@ -72,7 +76,7 @@ var counterNames = [NumCounters]string{
 	"packets_in", "packets_out", "packet_bytes_in", "packet_bytes_out",
 	"app_rx_bytes", "app_tx_bytes", "sockets_opened", "sockets_closed",
 	"connects", "accepts", "connect_fails", "resets",
-	"datagrams_to_app", "datagrams_from_app", "control_calls",
+	"datagrams_to_app", "datagrams_from_app", "host_connects", "host_accepts", "host_rx_bytes", "host_tx_bytes", "control_calls",
 	"restarts", "turns", "sleeps", "wakes",
 }
 

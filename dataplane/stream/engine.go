@@ -94,6 +94,8 @@ type Info struct {
 // All methods belong to the worker's thread. Errors are kernel error numbers, 0
 // for none.
 type Engine interface {
+	Sockets
+
 	// Deliver gives the engine one IP packet addressed to the container.
 	// verified says that the transport checksum needs no verification. The
 	// packet is the engine's only until Deliver returns. What is wrong with
@@ -112,6 +114,14 @@ type Engine interface {
 	// answer: connections that are still opening fail with EHOSTUNREACH.
 	Undeliverable(packet []byte)
 
+	// Stop discards the engine: every socket ends with RST where that can
+	// still be sent through out (nil: not at all).
+	Stop(out Output)
+}
+
+// Sockets is TCP as an application's sockets see it: the half of an Engine that
+// knows no packets. What has the host's kernel send them is one alone.
+type Sockets interface {
 	// Poll reports what happened to sockets, at most budget of them, and
 	// says whether more is waiting.
 	Poll(ev Events, budget int) (more bool)
@@ -177,10 +187,17 @@ type Engine interface {
 
 	// Info fills in what is known of a socket.
 	Info(h Handle, info *Info)
+}
 
-	// Stop discards the engine: every socket ends with RST where that can
-	// still be sent through out (nil: not at all).
-	Stop(out Output)
+// Host is Sockets over the host's own stack, for what leaves a container's
+// networks.
+type Host interface {
+	Sockets
+
+	// Adopt makes a listener of ours out of a kernel socket that listens and
+	// does not block, and is the callee's from here on. user comes back in
+	// Events.
+	Adopt(fd int, user uint64) (Handle, syscall.Errno)
 }
 
 // Clocked is an Engine without goroutines or timers of its own: it knows the
