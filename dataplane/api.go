@@ -68,6 +68,8 @@ type NetworkStatus struct {
 type ContainerStatus struct {
 	Name       string      `json:"name"`
 	Network    string      `json:"network"`
+	Policy     string      `json:"policy"` // what becomes of what is not on the network: isolated, host
+	Published  []Published `json:"published"`
 	Addresses  []string    `json:"addresses"`
 	MAC        string      `json:"mac"`
 	MTU        int         `json:"mtu"` // of the inner packet, bytes
@@ -79,6 +81,14 @@ type ContainerStatus struct {
 	BytesOut   uint64      `json:"bytes_out"` // from applications
 	Restarts   uint64      `json:"restarts"`
 	Neighbours []Neighbour `json:"neighbours"`
+}
+
+// Published is a port of a container that is reached at an address of the host.
+type Published struct {
+	Host  string `json:"host"`
+	Port  uint16 `json:"port"`
+	Proto string `json:"proto"`
+	PID   int32  `json:"pid,omitempty"` // the program that netcon exec -p published it for
 }
 
 // Neighbour is one neighbour of a container on its network.

@@ -58,6 +58,7 @@ type Dataplane struct {
 	ended      bool       // the underlay is closed
 	cfg        *config.Config
 	containers []*container
+	ports      ports
 }
 
 // container is a configured container and its place.
@@ -109,6 +110,13 @@ func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
 	if err := d.storeFIB(cfg); err != nil {
 		return nil, err
 	}
+	opened, err := d.openPorts(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.publish(cfg, opened); err != nil {
+		return nil, err
+	}
 	if err := d.listenControl(); err != nil {
 		return nil, err
 	}
@@ -157,6 +165,7 @@ func (d *Dataplane) release() {
 		_ = d.underlay.close()
 	}
 	d.lock.release()
+	d.ports.close()
 }
 
 // Run serves until ctx ends, then ends every container in order. It may be
@@ -189,6 +198,7 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	d.mu.Lock()
 	d.ended = true
 	err = errors.Join(err, d.underlay.close())
+	d.ports.close()
 	d.mu.Unlock()
 	d.lock.release()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {

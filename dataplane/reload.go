@@ -25,6 +25,10 @@ func (d *Dataplane) Reload(next *config.Config) error {
 
 	applied, waiting := next.Diff(d.cfg)
 	cfg := merge(d.cfg, next)
+	opened, err := d.openPorts(cfg)
+	if err != nil {
+		return err
+	}
 	var errs []error
 
 	// Frames stop finding a container before it goes, and start finding a
@@ -41,6 +45,7 @@ func (d *Dataplane) Reload(next *config.Config) error {
 	}
 	if err := d.storeFIB(cfg); err != nil {
 		d.containers = was
+		opened.close()
 		return err
 	}
 	for _, c := range gone {
@@ -55,6 +60,7 @@ func (d *Dataplane) Reload(next *config.Config) error {
 			c := *d.containers[j]
 			c.Container, c.network = *k, cfg.Network(k.Network)
 			d.containers[j] = &c
+			errs = append(errs, d.onWorker(c.shard.Worker(), func() { c.shard.Set().SetWayOut(k.Policy == config.PolicyHost) }))
 			continue
 		}
 		if err := d.addContainer(cfg, k); err != nil {
@@ -70,6 +76,7 @@ func (d *Dataplane) Reload(next *config.Config) error {
 		}
 		errs = append(errs, d.onWorker(c.shard.Worker(), c.shard.Announce))
 	}
+	errs = append(errs, d.publish(cfg, opened))
 	d.cfg = cfg
 	for _, s := range applied {
 		d.log.Info("reloaded", "change", s)
@@ -100,7 +107,7 @@ func merge(was, next *config.Config) *config.Config {
 			continue
 		}
 		stays := was.Containers[j]
-		stays.UIDs, stays.Missing = k.UIDs, k.Missing
+		stays.UIDs, stays.Missing, stays.Policy, stays.Publish = k.UIDs, k.Missing, k.Policy, k.Publish
 		*k = stays
 		// A segment with containers in it stays what they were built from.
 		o := was.Network(stays.Network)

@@ -73,13 +73,14 @@ func (d *Dataplane) Status() Status {
 func (c *container) status() ContainerStatus {
 	b := c.shard.Stat()
 	s := ContainerStatus{
-		Name: c.Name, Network: c.Network, Addresses: texts(c.Addresses), MAC: c.MAC.String(), MTU: c.mtu,
+		Name: c.Name, Network: c.Network, Policy: string(c.Policy), Addresses: texts(c.Addresses), MAC: c.MAC.String(), MTU: c.mtu,
 		Worker: c.shard.Worker().Index(), Engine: c.Engine, Mode: c.Mode,
 		BytesIn: b.Get(stat.AppRx), BytesOut: b.Get(stat.AppTx), Restarts: b.Get(stat.Restarts),
 		Neighbours: []Neighbour{},
 	}
 	c.shard.Worker().Do(func() {
 		s.Sockets = c.shard.Set().Len()
+		s.Published = publishedPorts(c.shard.Set().Published())
 		for _, e := range c.shard.Neighbours() {
 			s.Neighbours = append(s.Neighbours, Neighbour{
 				IP: e.IP.String(), MAC: e.MAC.String(), State: e.State, AgeSec: e.Age.Seconds(),

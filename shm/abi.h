@@ -98,6 +98,9 @@ enum nc_op {
 	NC_ERROR_QUEUE,		/* the oldest entry of the error queue: reply.addr is
 				 * where the datagram went, reply.opt struct nc_cause
 				 * and what was quoted of the payload; EAGAIN */
+	NC_PUBLISH,		/* no cookie. While the attach socket is open, the host
+				 * listens on addr for the container's port value: EACCES,
+				 * EADDRINUSE, EADDRNOTAVAIL, EPERM, EMFILE */
 	NC_OP_END
 };
 

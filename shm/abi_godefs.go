@@ -33,6 +33,7 @@ const (
 	OpRevive      = C.NC_REVIVE
 	OpVerdict     = C.NC_VERDICT
 	OpErrorQueue  = C.NC_ERROR_QUEUE
+	OpPublish     = C.NC_PUBLISH
 	OpEnd         = C.NC_OP_END
 
 	FlagWait   = C.NC_F_WAIT

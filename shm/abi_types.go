@@ -25,7 +25,8 @@ const (
 	OpRevive      = 0xc
 	OpVerdict     = 0xd
 	OpErrorQueue  = 0xe
-	OpEnd         = 0xf
+	OpPublish     = 0xf
+	OpEnd         = 0x10
 
 	FlagWait   = 0x1
 	FlagProbe  = 0x2

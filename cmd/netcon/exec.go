@@ -9,12 +9,13 @@ import (
 	"syscall"
 
 	"netcon/dataplane"
+	"netcon/dataplane/config"
 	"netcon/dataplane/launch"
 	"netcon/dataplane/supervise"
 )
 
 var execCommand = &command{
-	name: "exec", args: "[-n CONTAINER] [-enforce] [-missing fail|kernel] [--] CMD [ARG ...]",
+	name: "exec", args: "[-n CONTAINER] [-p PORTS] [-enforce] [-missing fail|kernel] [--] CMD [ARG ...]",
 	short: "run a program with its network in a container",
 	help: `
 Runs CMD, unmodified, with its TCP sockets in a container of a running daemon.
@@ -25,11 +26,17 @@ CMD and whatever it starts share the container. The exit status is CMD's.
   netcon exec -n web -- bash            a shell inside the container
   netcon exec -n web -- ./server        a Go or static program, the same way
   netcon exec -enforce -n web -- ./job  nothing gets past it to the host's network
+  netcon exec -p 8080:80 -n web -- nginx    the host's port 8080 is nginx's port 80
 
-TCP over IPv4 and IPv6 goes through the container; everything else (UDP, files,
+TCP over IPv4 and IPv6 goes through the container, whose policy says what becomes
+of what is not on its network; everything else (UDP, files,
 AF_UNIX) stays with the kernel. Dynamic programs get a preload library; static and
 Go programs, which no library reaches, a supervisor behind their system calls.
 Set-user-ID programs are refused.
+
+With -p the daemon listens at an address of the host and hands each connection,
+with its true peer, to the program that listens on the container's port; where
+none does it is reset. It ends with CMD and what it started.
 
 With -enforce the program runs in an empty network namespace: calls that are not
 answered by the container fail, DNS over UDP among them. It takes root, or a
@@ -43,6 +50,12 @@ func runExec(c *call) error {
 	dir := runtimeDirFlag(c)
 	missing := c.flags.String("missing", "", "what new sockets do when the daemon is gone: `fail` (ENETDOWN) or kernel (the host's stack); default: as the container is configured")
 	enforce := c.flags.Bool("enforce", false, "run the program in an empty network namespace, so that calls which escape fail")
+	var publish []config.Publication
+	c.flags.Func("p", "publish a port of the container: `[ADDRESS:]HOST-PORT:PORT`; again for more", func(s string) error {
+		p, err := config.ParsePublication(s)
+		publish = append(publish, p)
+		return err
+	})
 	if err := c.parse(1, -1); err != nil {
 		return err
 	}
@@ -77,6 +90,11 @@ func runExec(c *call) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, p := range publish {
+		if err := a.Publish(p.Host, p.Port); err != nil {
+			return err
+		}
 	}
 	policy := a.Missing
 	if *missing != "" {

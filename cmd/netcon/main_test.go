@@ -317,7 +317,8 @@ func TestPrintStatus(t *testing.T) {
 		},
 		Containers: []dataplane.ContainerStatus{{
 			Name: "web", Network: "net", Addresses: []string{"10.42.0.10"}, Engine: "gvisor", Mode: "pump",
-			Sockets: 3, BytesIn: 1023, BytesOut: 5 << 30, Restarts: 1,
+			Policy: "host", Sockets: 3, BytesIn: 1023, BytesOut: 5 << 30, Restarts: 1,
+			Published: []dataplane.Published{{Host: "0.0.0.0:8080", Port: 80, Proto: "tcp"}, {Host: "[::1]:81", Port: 81, Proto: "tcp", PID: 12}},
 		}},
 	})
 	const want = `netcon v1, pid 7, up 1h1m1s, /run/netcon
@@ -329,8 +330,12 @@ NETWORK  VNI  MTU   SUBNETS                 VTEPS  MEMBERS  LEARNED
 net      42   1450  10.42.0.0/24,fd42::/64  -      1        0
 open     0    0     -                       any    0        9
 
-CONTAINER  NETWORK  ADDRESSES   WORKER  ENGINE  MODE  SOCKETS  IN     OUT     RESTARTS
-web        net      10.42.0.10  0       gvisor  pump  3        1023B  5.0GiB  1
+CONTAINER  NETWORK  ADDRESSES   POLICY  WORKER  ENGINE  MODE  SOCKETS  IN     OUT     RESTARTS
+web        net      10.42.0.10  host    0       gvisor  pump  3        1023B  5.0GiB  1
+
+PUBLISHED     PROTOCOL  CONTAINER  PORT  PID
+0.0.0.0:8080  tcp       web        80    -
+[::1]:81      tcp       web        81    12
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

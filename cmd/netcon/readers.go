@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -79,11 +80,12 @@ func printStatus(w io.Writer, s dataplane.Status) {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n", n.Name, n.VNI, n.MTU, list(n.Subnets), list(vteps), n.Members, n.Learned)
 	}
-	fmt.Fprint(t, "\nCONTAINER\tNETWORK\tADDRESSES\tWORKER\tENGINE\tMODE\tSOCKETS\tIN\tOUT\tRESTARTS\n")
+	fmt.Fprint(t, "\nCONTAINER\tNETWORK\tADDRESSES\tPOLICY\tWORKER\tENGINE\tMODE\tSOCKETS\tIN\tOUT\tRESTARTS\n")
 	for _, x := range s.Containers {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%d\n", x.Name, x.Network, list(x.Addresses), x.Worker,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%d\n", x.Name, x.Network, list(x.Addresses), x.Policy, x.Worker,
 			x.Engine, x.Mode, x.Sockets, size(x.BytesIn), size(x.BytesOut), x.Restarts)
 	}
+	printPublished(t, s.Containers)
 	if len(s.Processes) > 0 {
 		fmt.Fprint(t, "\nCONTAINER\tPID\tUID\tCOMMAND\tMECHANISM\tMODE\tSOCKETS\tREASON\n")
 	}
@@ -91,6 +93,22 @@ func printStatus(w io.Writer, s dataplane.Status) {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\n", x.Container, x.PID, x.UID, x.Command, x.Mechanism, shown(x.Mode), x.Sockets, shown(x.Reason))
 	}
 	_ = t.Flush()
+}
+
+// printPublished prints the ports of the host that lead to containers.
+func printPublished(w io.Writer, containers []dataplane.ContainerStatus) {
+	title := "\nPUBLISHED\tPROTOCOL\tCONTAINER\tPORT\tPID\n"
+	for _, x := range containers {
+		for _, p := range x.Published {
+			fmt.Fprint(w, title)
+			title = ""
+			pid := "-"
+			if p.PID != 0 {
+				pid = strconv.Itoa(int(p.PID))
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", p.Host, p.Proto, x.Name, p.Port, pid)
+		}
+	}
 }
 
 var socketsCommand = &command{
@@ -107,10 +125,10 @@ which calls were refused because a container has no such thing.
 
 func printSockets(w io.Writer, sockets []dataplane.Socket) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "CONTAINER\tPROTO\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMECHANISM\tMODE\tIN\tOUT\tDROPS\tREFUSED\n")
+	fmt.Fprint(t, "CONTAINER\tPROTO\tSTATE\tRECV-Q\tSEND-Q\tLOCAL\tPEER\tPID\tMECHANISM\tMODE\tVIA\tIN\tOUT\tDROPS\tREFUSED\n")
 	for _, s := range sockets {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Container, s.Protocol, s.State, s.RecvQueue, s.SendQueue,
-			s.Local, peer(s.Remote), s.PID, s.Mechanism, s.Mode, size(s.BytesIn), size(s.BytesOut), s.Drops, shown(strings.Join(s.Refused, ",")))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Container, s.Protocol, s.State, s.RecvQueue, s.SendQueue,
+			s.Local, peer(s.Remote), s.PID, s.Mechanism, s.Mode, s.Via, size(s.BytesIn), size(s.BytesOut), s.Drops, shown(strings.Join(s.Refused, ",")))
 	}
 	_ = t.Flush()
 }

@@ -136,6 +136,8 @@ type Container struct {
 	UIDs       []uint32 // who may attach beside root
 	Worker     int      // AnyWorker, or the number of one
 	Missing    Missing
+	Policy     Policy
+	Publish    []Publication
 	Engine     string // "gvisor"
 	Mode       string // "pump"
 	SynRetries int
@@ -216,7 +218,7 @@ func Parse(name string, data []byte) (*Config, error) {
 func parse(name string, data []byte, h host) (*Config, error) {
 	r := &reader{
 		file: name, host: h,
-		networks: map[string]*networkRead{}, vnis: map[uint32]int{}, containers: map[string]int{},
+		networks: map[string]*networkRead{}, vnis: map[uint32]int{}, containers: map[string]int{}, published: map[string]int{},
 	}
 	if len(data) > MaxFileBytes {
 		r.fail(0, "larger than %d bytes", MaxFileBytes)

@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		Containers: []Container{{
 			Name: "web", Network: "blue", Addresses: addrs("10.42.0.10", "fd42::10"),
 			MAC: DeriveMAC(42, netip.MustParseAddr("10.42.0.10")), UIDs: []uint32{1000}, Worker: AnyWorker,
-			Missing: MissingFail, Engine: "gvisor", Mode: "pump", SynRetries: 6, TimeWait: 5 * time.Second,
+			Missing: MissingFail, Policy: PolicyIsolated, Engine: "gvisor", Mode: "pump", SynRetries: 6, TimeWait: 5 * time.Second,
 			Limits: Limits{Connections: 16384, HalfOpen: 1024, BufferBytes: 256 << 20, FragmentBytes: 4 << 20},
 		}},
 	}
@@ -94,6 +94,8 @@ worker = 1
 missing = "kernel"
 engine = "gvisor"
 mode = "pump"
+policy = "host"
+publish = ["8080:80", "192.0.2.1:80:80/tcp", "[::]:8081:65535"]
 syn_retries = 1
 time_wait = "1m30s"
 limits = { connections = 1_000, half_open = 1_000, buffer_bytes = 65536, fragment_bytes = "64 KiB" }
@@ -128,7 +130,11 @@ connections = 100
 	}
 	wantWeb := Container{
 		Name: "web", Network: "blue", Addresses: addrs("10.43.0.0", "fd42::10"), MAC: wire.MAC{2, 0, 0, 0, 0, 0xaa},
-		UIDs: []uint32{1000, 4294967294}, Worker: 1, Missing: MissingKernel, Engine: "gvisor", Mode: "pump",
+		UIDs: []uint32{1000, 4294967294}, Worker: 1, Missing: MissingKernel, Policy: PolicyHost,
+		Publish: []Publication{
+			{netip.MustParseAddrPort("0.0.0.0:8080"), 80, "tcp"}, {netip.MustParseAddrPort("192.0.2.1:80"), 80, "tcp"}, {netip.MustParseAddrPort("[::]:8081"), 65535, "tcp"},
+		},
+		Engine: "gvisor", Mode: "pump",
 		SynRetries: 1, TimeWait: 90 * time.Second, Limits: Limits{1000, 1000, 65536, 65536},
 	}
 	if got := c.Containers[0]; !reflect.DeepEqual(got, wantWeb) {
@@ -224,7 +230,7 @@ func TestLoad(t *testing.T) {
 		{filepath.Join(good, "x"), ": open: not a directory"},
 		{dir, ": read: is a directory (a TOML file)"},
 		{write("large.toml", doc+strings.Repeat("#\n", MaxFileBytes/2), 0o600), ": larger than 1048576 bytes"},
-		{write("bad.toml", doc+"x = 1", 0o600), `:14: container "web": key "x": unknown (known: name, network, addresses, mac, uids, worker, missing, engine, mode, syn_retries, time_wait, limits)`},
+		{write("bad.toml", doc+"x = 1", 0o600), `:14: container "web": key "x": unknown (known: name, network, addresses, mac, uids, worker, missing, policy, publish, engine, mode, syn_retries, time_wait, limits)`},
 	} {
 		if _, err := Load(tt.path); err == nil || err.Error() != tt.path+tt.want {
 			t.Errorf("got  %v\nwant %s%s", err, tt.path, tt.want)

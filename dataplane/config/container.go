@@ -54,6 +54,8 @@ func (r *reader) container(src *node, number int) {
 	c.UIDs = r.uids(t)
 	c.Worker = int(t.integer("worker", AnyWorker, 0, int64(r.cfg.Daemon.Workers)-1))
 	c.Missing = Missing(t.choice("missing", string(MissingFail), []string{string(MissingFail), string(MissingKernel)}))
+	c.Policy = Policy(t.choice("policy", string(PolicyIsolated), []string{string(PolicyIsolated), string(PolicyHost)}))
+	c.Publish = r.publications(t)
 	c.Engine = t.choice("engine", "gvisor", []string{"gvisor"}, "native")
 	c.Mode = t.choice("mode", "pump", []string{"pump"}, "ring")
 	c.SynRetries = int(t.integer("syn_retries", 6, 1, 127))

@@ -16,7 +16,8 @@ import (
 // nothing changed.
 //
 // Applied: networks and containers that come or go, and of those that stay
-// vteps, learn, static hosts, uids and missing. Everything else waits.
+// vteps, learn, static hosts, uids, missing, policy and publish. Everything else
+// waits.
 func (c *Config) Diff(old *Config) (applicable, restart []string) {
 	d := differ{now: c, was: old, stay: map[string][]string{}, wasContainers: old.byName(), nowContainers: c.byName()}
 	for i := range c.Containers {
@@ -161,6 +162,12 @@ func (d *differ) containers() {
 		}
 		if was.Missing != now.Missing {
 			d.apply("container %q: missing %s, was %s (programs started from now on)", now.Name, now.Missing, was.Missing)
+		}
+		if was.Policy != now.Policy {
+			d.apply("container %q: policy %s, was %s (sockets that connect from now on)", now.Name, now.Policy, was.Policy)
+		}
+		if !sameSet(was.Publish, now.Publish) {
+			d.apply("container %q: publish %v, was %v", now.Name, now.Publish, was.Publish)
 		}
 		object := fmt.Sprintf("container %q", now.Name)
 		d.wait(object, "limits.connections", was.Limits.Connections, now.Limits.Connections)

@@ -26,6 +26,7 @@ type reader struct {
 	networks     map[string]*networkRead // by name
 	vnis         map[uint32]int          // line by VNI
 	containers   map[string]int          // line by name
+	published    map[string]int          // line by protocol and host address
 }
 
 // fail reports one error. Line 0 means the file as a whole.

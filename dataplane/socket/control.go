@@ -27,7 +27,8 @@ type attached struct {
 	uid     uint32
 	inode   uint32 // of the peer's end, 0: not known
 	queued  bool
-	waiting bool // for the janitor, until resume
+	waiting bool  // for the janitor, until resume
+	tree    *tree // ports that were published for it; nil: none
 }
 
 // Ready notes that requests arrived.
@@ -90,7 +91,7 @@ func (t *Set) requests(a *attached, max int) (done int, more bool) {
 		}
 		done++
 		pid, uid := t.parseControl(a, control)
-		t.request(pid, uid, n == shm.SizeofRequest && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0)
+		t.request(a, pid, uid, n == shm.SizeofRequest && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0)
 		t.fds = t.fds[:0] // each has an owner now, or is closed
 	}
 	return done, true
@@ -127,7 +128,7 @@ func (t *Set) parseControl(a *attached, b []byte) (pid int32, uid uint32) {
 
 // request carries out the request in t.req with the fds in t.fds. whole says
 // that it arrived complete.
-func (t *Set) request(pid int32, uid uint32, whole bool) {
+func (t *Set) request(a *attached, pid int32, uid uint32, whole bool) {
 	replyFD, socketFD := int32(-1), int32(-1)
 	if len(t.fds) > 0 && isUnixSocket(t.fds[0], unix.SOCK_SEQPACKET) {
 		replyFD = t.fds[0]
@@ -161,6 +162,10 @@ func (t *Set) request(pid int32, uid uint32, whole bool) {
 	}
 	if r.Op == shm.OpRevive {
 		t.answer(replyFD, t.opRevive(r, socketFD, pid, uid))
+		return
+	}
+	if r.Op == shm.OpPublish {
+		t.answer(replyFD, t.opPublish(a, r, pid, uid))
 		return
 	}
 	s := t.byCookie[r.Cookie]
@@ -217,6 +222,9 @@ func (t *Set) detach(a *attached) {
 	// Requests that lie in it unread carry fds of any kind.
 	t.janitor.close(a.fd)
 	a.fd = -1
+	if a.tree != nil {
+		a.tree.detached()
+	}
 	delete(t.attached, a)
 }
 

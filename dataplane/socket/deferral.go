@@ -31,7 +31,7 @@ func (t *Set) deferAccept(s, c *sock, fd int32) bool {
 	if seconds <= 0 || len(t.deferred) >= t.cfg.ListenBacklogMax {
 		return false
 	}
-	if _, e := t.engine.Option(s.handle, stream.OptDeferAccept); e == 0 {
+	if _, e := t.of(s).Option(s.handle, stream.OptDeferAccept); e == 0 {
 		return false // the engine did it
 	}
 	until := t.nowForAge().Add(time.Duration(seconds)*time.Second + deferStep).Truncate(deferStep)

@@ -57,7 +57,7 @@ func (t *Set) abort(s *sock) {
 		t.remember(s)
 	}
 	if s.handle != 0 {
-		t.engine.Abort(s.handle)
+		t.of(s).Abort(s.handle)
 		s.handle = 0
 	}
 	t.drop(s)
@@ -88,7 +88,7 @@ func (t *Set) failed(s *sock, err syscall.Errno) {
 	if s.errno = err; err == unix.ECONNRESET && s.pair.RxEOF.Load() {
 		s.errno = unix.EPIPE // in CLOSE-WAIT, tcp_reset
 	}
-	s.local = t.engine.Local(s.handle)
+	s.local = t.of(s).Local(s.handle)
 	t.closeEngine(s)
 	t.giveBack(s.pair.Tx.Discard())
 	s.state = stFailed
@@ -126,10 +126,10 @@ func (t *Set) endTx(s *sock) {
 // closeEngine ends the engine's socket in order.
 func (t *Set) closeEngine(s *sock) {
 	if s.handle != 0 {
-		if s.local = t.engine.Local(s.handle); s.state == stConnected || s.state == stClosing {
-			s.remote, _ = t.engine.Remote(s.handle)
+		if s.local = t.of(s).Local(s.handle); s.state == stConnected || s.state == stClosing {
+			s.remote, _ = t.of(s).Remote(s.handle)
 		}
-		t.engine.Close(s.handle)
+		t.of(s).Close(s.handle)
 		s.handle = 0
 	}
 }
@@ -185,6 +185,7 @@ func (t *Set) drop(s *sock) {
 	t.closePair(s)
 	t.takeBuffers(s)
 	delete(t.byCookie, s.cookie)
+	t.listeners = t.listeners || s.state == stListening
 	t.stat.Count(stat.SocketsClosed)
 	s.opts, s.dgram = nil, nil
 	t.slab.release(s)
@@ -201,13 +202,19 @@ func (t *Set) Close() {
 			s.delivered()
 		}
 		if s.handle != 0 {
-			t.engine.Abort(s.handle)
+			t.of(s).Abort(s.handle)
 			s.handle = 0
 		}
 		t.drop(s)
 	})
 	for a := range t.attached {
 		t.detach(a)
+	}
+	for r := range t.trees {
+		r.dropPidfd()
+	}
+	for len(t.published) > 0 {
+		t.Unpublish(t.published[0].id)
 	}
 	t.dropSpare()
 	t.closed = true
@@ -222,6 +229,9 @@ func (t *Set) Restart(e stream.Engine) {
 	t.slab.each(func(s *sock) {
 		for len(s.pending) > 0 {
 			s.delivered()
+		}
+		if s.has(fHost) && s.handle != 0 {
+			t.of(s).Abort(s.handle)
 		}
 		s.handle = 0
 		if s.dgram != nil {

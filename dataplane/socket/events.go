@@ -55,6 +55,10 @@ func (t *Set) Failed(user uint64, err syscall.Errno) {
 
 // Acceptable makes a listener ready.
 func (t *Set) Acceptable(user uint64) {
+	if user <= publicationBits {
+		t.arrive(Publication(user))
+		return
+	}
 	if s := t.slab.lookup(user); s != nil && s.state == stListening {
 		s.flags |= fAccept
 		t.enqueue(s)

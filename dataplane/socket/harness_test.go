@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"netcon/dataplane/stat"
+	"netcon/dataplane/stream"
 	"netcon/shm"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ type world struct {
 	t      testing.TB
 	set    *Set
 	eng    *fakeEngine
+	host   stream.Host // nil: none
 	stat   *stat.Block
 	pool   *Pool
 	attach int // the application's end of the attach socket
@@ -78,7 +80,7 @@ func idleWorld(t testing.TB, change ...func(*Config)) *world {
 	for _, f := range change {
 		f(&cfg)
 	}
-	w.pool = cfg.Buffers
+	w.pool, w.host = cfg.Buffers, cfg.Host
 	w.set = New(cfg)
 	w.attach = w.newAttach()
 	return w
@@ -112,6 +114,9 @@ func (w *world) turn(timeout int) {
 		f()
 	}
 	w.eng.Poll(w.set, 64)
+	if w.host != nil {
+		w.host.Poll(w.set, 64)
+	}
 	w.set.Work(w.budget)
 	w.stat.Publish()
 }
@@ -124,7 +129,7 @@ func (w *world) run() {
 		if d := w.set.Timeout(); d >= 0 {
 			timeout = int(d/time.Millisecond) + 1
 		}
-		if w.set.Busy() || w.eng.Busy() {
+		if w.set.Busy() || w.eng.Busy() || w.host != nil && w.host.Busy() {
 			timeout = 0
 		}
 		w.turn(timeout)

@@ -25,6 +25,7 @@ type Info struct {
 	UID       uint32         `json:"uid"`
 	Mode      string         `json:"mode"`
 	Mechanism string         `json:"mechanism"`
+	Via       string         `json:"via"` // network, or host: the host's stack
 	AgeSec    float64        `json:"age_seconds"`
 	BytesIn   uint64         `json:"bytes_in"`  // to the application
 	BytesOut  uint64         `json:"bytes_out"` // from the application
@@ -63,6 +64,9 @@ func (t *Set) info(s *sock, now time.Time) Info {
 		Refused:   slices.Clone(s.refused),
 		RecvQueue: s.pair.Rx.Len(), SendQueue: s.pair.Tx.Len(),
 	}
+	if i.Via = "network"; s.has(fHost) {
+		i.Via = "host"
+	}
 	if s.has(fSupervised) {
 		i.Mechanism = "seccomp"
 	}
@@ -85,7 +89,7 @@ func (t *Set) info(s *sock, now time.Time) Info {
 			break
 		}
 		var e stream.Info
-		t.engine.Info(s.handle, &e)
+		t.of(s).Info(s.handle, &e)
 		if int(e.State) < len(stateNames) && stateNames[e.State] != "" {
 			i.State = stateNames[e.State]
 		}

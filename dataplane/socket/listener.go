@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"netcon/dataplane/stat"
+	"netcon/dataplane/stream"
 	"netcon/shm"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,15 @@ func (t *Set) accept(s *sock) {
 		t.lastClose(s)
 		return
 	}
+	t.shared = false
 	for range visitAccepts {
+		if t.shared {
+			// The next connection from outside is another listener's.
+			if s.has(fAccept) {
+				t.enqueue(s)
+			}
+			return
+		}
 		if len(s.pending) == 0 && !t.takeConnection(s) {
 			return
 		}
@@ -39,7 +48,7 @@ func (t *Set) accept(s *sock) {
 // takeConnection takes one connection from the engine into s.pending, or puts it
 // aside. What it needs is made first, so a connection is never taken in vain.
 func (t *Set) takeConnection(s *sock) bool {
-	if !s.has(fAccept) {
+	if !s.has(fAccept) && !t.mayBePublished(s) {
 		return false
 	}
 	if t.spare[0] < 0 {
@@ -64,7 +73,7 @@ func (t *Set) takeConnection(s *sock) bool {
 		t.pause(s)
 		return false
 	}
-	h, e := t.engine.Accept(s.handle, c.user())
+	h, from, e := t.acceptFor(s, c)
 	if e != 0 {
 		t.slab.release(c)
 		switch e {
@@ -72,25 +81,39 @@ func (t *Set) takeConnection(s *sock) bool {
 			t.enqueue(s)
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 			t.pause(s)
-		default:
-			s.flags &^= fAccept
 		}
 		return false
 	}
 	c.handle = h
+	c.flags |= from
 	cookie, _ := cookieOf(t.spare[1])
 	t.register(c, t.spare[0], cookie, s.family)
 	t.widen(c)
 	c.state, c.pid, c.uid, c.opts = stConnected, s.pid, s.uid, s.opts
 	c.flags |= fClaimed | fCanWrite | s.flags&fSupervised
-	c.remote, _ = t.engine.Remote(h)
-	t.engine.Attach(h, &c.pair)
+	c.remote, _ = t.of(c).Remote(h)
+	t.of(c).Attach(h, &c.pair)
 	fd := t.spare[1]
 	t.spare = [2]int32{-1, -1}
 	if !t.deferAccept(s, c, fd) {
 		s.pending = append(s.pending, undelivered{user: c.user(), fd: fd})
 	}
 	return true
+}
+
+// acceptFor accepts one connection, from the container's network or a published
+// port; from is the flag that says which.
+func (t *Set) acceptFor(s, c *sock) (h stream.Handle, from flag, e syscall.Errno) {
+	if s.has(fAccept) {
+		h, e = t.engine.Accept(s.handle, c.user())
+		switch e {
+		case 0, unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			return h, 0, e
+		}
+		s.flags &^= fAccept
+	}
+	h, e = t.takePublished(s, c)
+	return h, fHost, e
 }
 
 // deliver puts the first of s.pending on the listener's pair.

@@ -42,7 +42,7 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	}
 	s.flags |= fBound
 	s.asked = local
-	s.local = t.engine.Local(s.handle)
+	s.local = t.of(s).Local(s.handle)
 	return 0
 }
 
@@ -109,5 +109,6 @@ func (t *Set) opListen(s *sock, r *shm.Request) syscall.Errno {
 	s.flags &^= fListened
 	s.backlog = int32(n)
 	s.flags |= fCanWrite
+	t.listeners = true
 	return 0
 }

@@ -37,7 +37,7 @@ func (t *Set) opOutq(s *sock, r *shm.Request) syscall.Errno {
 	n := max(0, queued(s.fd)-s.skip) + s.pair.Tx.Len()
 	if r.Value == 0 && s.handle != 0 {
 		var i stream.Info
-		t.engine.Info(s.handle, &i)
+		t.of(s).Info(s.handle, &i)
 		n += int(i.SendQueue)
 	}
 	t.reply.Value = int32(min(n, math.MaxInt32))

@@ -109,17 +109,24 @@ func (t *Set) open(s *sock, r *shm.Request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
-	if e = t.settleBind(s); e != 0 {
+	if t.goesOut(s, remote.Addr()) {
+		e = t.moveOut(s, remote.Addr())
+	} else if e = t.settleBind(s); e == 0 {
+		t.reapListeners(remote.Port())
+	}
+	if e != 0 {
 		return e
 	}
-	t.reapListeners(remote.Port())
-	t.engine.Attach(s.handle, &s.pair)
-	e = t.engine.Connect(s.handle, remote)
+	t.of(s).Attach(s.handle, &s.pair)
+	e = t.of(s).Connect(s.handle, remote)
 	if e == 0 {
 		e = unix.EINPROGRESS
 	}
 	if e != unix.EINPROGRESS {
 		t.stat.Count(stat.ConnectFails)
+		if s.has(fHost) {
+			_ = t.reopen(s) // the next destination may be the container's
+		}
 		return e
 	}
 	s.state, s.remote = stConnecting, remote
@@ -167,7 +174,7 @@ func (t *Set) dissolve(s *sock) syscall.Errno {
 			return unix.EOPNOTSUPP // a direction of the pair is shut for good
 		}
 		t.stat.Count(stat.Resets)
-		t.engine.Abort(s.handle)
+		t.of(s).Abort(s.handle)
 		s.handle = 0
 		t.emptyPair(s)
 		return t.reopen(s)

@@ -32,7 +32,7 @@ func (t *Set) localOf(s *sock) netip.AddrPort {
 		}
 		return unspecified(s.family)
 	}
-	return t.engine.Local(s.handle)
+	return t.of(s).Local(s.handle)
 }
 
 func (t *Set) remoteOf(s *sock) (netip.AddrPort, syscall.Errno) {
@@ -46,5 +46,5 @@ func (t *Set) remoteOf(s *sock) (netip.AddrPort, syscall.Errno) {
 	if s.state != stConnected && s.state != stClosing || s.handle == 0 {
 		return netip.AddrPort{}, unix.ENOTCONN
 	}
-	return t.engine.Remote(s.handle)
+	return t.of(s).Remote(s.handle)
 }

@@ -173,7 +173,7 @@ func intValue(o *option, in []byte) (int32, syscall.Errno) {
 func (t *Set) put(s *sock, row int, v int32) syscall.Errno {
 	o := &optionTable[row]
 	if (o.class == engine || o.toEngine) && s.handle != 0 {
-		if e := t.engine.SetOption(s.handle, o.engine, int(v)); e != 0 && e != unix.ENOPROTOOPT {
+		if e := t.of(s).SetOption(s.handle, o.engine, int(v)); e != 0 && e != unix.ENOPROTOOPT {
 			return e
 		}
 	}
@@ -196,7 +196,7 @@ func (t *Set) value(s *sock, row int) int32 {
 	}
 	o := &optionTable[row]
 	if (o.class == engine || o.toEngine) && s.handle != 0 {
-		if v, e := t.engine.Option(s.handle, o.engine); e == 0 {
+		if v, e := t.of(s).Option(s.handle, o.engine); e == 0 {
 			return int32(v)
 		}
 	}
@@ -217,7 +217,7 @@ func (s *sock) isSet(row int) bool {
 func (t *Set) replayOptions(s *sock) {
 	for _, x := range s.opts {
 		if o := &optionTable[x.row]; o.class == engine || o.toEngine {
-			_ = t.engine.SetOption(s.handle, o.engine, int(x.value))
+			_ = t.of(s).SetOption(s.handle, o.engine, int(x.value))
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (t *Set) opSocket(r *shm.Request, fd int32, pid int32, uid uint32) syscall.
 		s.pid = r.Value
 	}
 	if !t.watch(s) {
-		t.engine.Close(h)
+		t.of(s).Close(h)
 		t.drop(s)
 		return unix.ENOBUFS
 	}
@@ -107,14 +107,15 @@ func (t *Set) widen(s *sock) {
 // socket try again after a connect that failed.
 func (t *Set) reopen(s *sock) syscall.Errno {
 	if s.handle != 0 {
-		t.engine.Close(s.handle)
+		t.of(s).Close(s.handle)
 	}
 	t.takeBuffers(s)
 	s.pair.Init()
 	s.pair.State = stream.State{}
 	s.handle = 0
+	t.listeners = t.listeners || s.state == stListening
 	s.state = stOpen
-	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed | fHold
+	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed | fHold | fHost
 	h, e := t.engine.Open(s.family, s.user())
 	if e != 0 {
 		return e

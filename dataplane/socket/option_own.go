@@ -224,7 +224,7 @@ func getMaxSeg(t *Set, s *sock, row int, out []byte) (int, syscall.Errno) {
 	}
 	if s.state == stConnected && s.handle != 0 {
 		var i stream.Info
-		t.engine.Info(s.handle, &i)
+		t.of(s).Info(s.handle, &i)
 		if i.SendMSS != 0 {
 			v = int32(i.SendMSS)
 		}
@@ -325,7 +325,7 @@ func getMTU(t *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
 		return 0, unix.ENOTCONN
 	}
 	var i stream.Info
-	t.engine.Info(s.handle, &i)
+	t.of(s).Info(s.handle, &i)
 	return putInt(out, int32(i.MTU))
 }
 

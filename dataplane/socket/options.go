@@ -219,7 +219,7 @@ var optionTable []option
 var optionIndex = make(map[[2]int32]int)
 
 // Rows that are used by name.
-var rowSendBuffer, rowRecvBuffer, rowV6Only, rowDeferAccept, rowLinger int
+var rowSendBuffer, rowRecvBuffer, rowV6Only, rowDeferAccept, rowLinger, rowDevice int
 
 func init() { // the rows' functions refer to these in turn
 	optionTable = knownOptions()
@@ -229,6 +229,7 @@ func init() { // the rows' functions refer to these in turn
 	rowSendBuffer = optionIndex[[2]int32{sol, unix.SO_SNDBUF}]
 	rowRecvBuffer = optionIndex[[2]int32{sol, unix.SO_RCVBUF}]
 	rowLinger = optionIndex[[2]int32{sol, unix.SO_LINGER}]
+	rowDevice = optionIndex[[2]int32{sol, unix.SO_BINDTODEVICE}]
 	rowDeferAccept = optionIndex[[2]int32{tcp, unix.TCP_DEFER_ACCEPT}]
 	indexDatagramOptions()
 	rowV6Only = optionIndex[[2]int32{ip6, unix.IPV6_V6ONLY}]

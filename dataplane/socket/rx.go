@@ -37,7 +37,7 @@ func (t *Set) toApp(s *sock) (more bool) {
 		owed += n
 	}
 	if owed > 0 {
-		t.engine.RxRoom(s.handle)
+		t.of(s).RxRoom(s.handle)
 	}
 	if rx.Len() > 0 {
 		return more
@@ -74,7 +74,7 @@ func (t *Set) refill(s *sock, owed int) bool {
 	} else if owed == 0 {
 		return false
 	}
-	t.engine.RxRoom(s.handle)
+	t.of(s).RxRoom(s.handle)
 	return true
 }
 

@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"net/netip"
 	"time"
 
 	"netcon/dataplane/stat"
@@ -40,6 +41,14 @@ type Config struct {
 	// what the kernel holds for an application that does not read. The
 	// default is 212992; negative: leave net.core.wmem_default.
 	SendBuffer int
+	// Host is the host's stack; nil: there is no way to it. Networks are the
+	// subnets that it never gets a connection to, Gateway4 and Gateway6 say
+	// that the network leads everywhere else.
+	Host               stream.Host
+	Networks           []netip.Prefix
+	Gateway4, Gateway6 bool
+	// Listen has the host listen for a program; nil: no program may ask for it.
+	Listen ListenFunc
 	// MaxBuffers bounds how many buffers of the worker's pool the container
 	// may hold at once; zero: as many as there are.
 	MaxBuffers int
@@ -62,6 +71,7 @@ type Set struct {
 	engine stream.Engine
 	// datagrams is engine, nil if it has none.
 	datagrams stream.Datagrams
+	wayOut    bool // what is not on the networks goes to Config.Host
 	stat      *stat.Block
 
 	slab     slab
@@ -70,6 +80,14 @@ type Set struct {
 	tombs    graves
 	// listening is the listeners, as user values, and some that were ones.
 	listening []uint64
+
+	published       []*publication
+	refusing        []*publication // whose connections nobody listens for
+	lastPublication Publication
+	trees           map[*tree]struct{}
+	listeners       bool    // one came or went since offerAll
+	fit             []*sock // scratch of offer
+	shared          bool    // the port that offer looked at last has several listeners
 
 	head, tail *sock               // ready sockets, first come first served
 	queue      int                 // their number
@@ -122,6 +140,7 @@ func New(cfg Config) *Set {
 		attached:  make(map[*attached]struct{}),
 		scratch:   make([]byte, scratchSize),
 		fds:       make([]int32, 0, maxControlFDs+1),
+		trees:     make(map[*tree]struct{}),
 		spare:     [2]int32{-1, -1},
 		nowForAge: time.Now,
 	}
@@ -165,7 +184,10 @@ func (t *Set) Attached() []uint32 {
 func (t *Set) Len() int { return t.slab.live }
 
 // Busy reports whether Work has something to do.
-func (t *Set) Busy() bool { return t.queue > 0 || len(t.ctlQueue) > 0 }
+func (t *Set) Busy() bool {
+	return t.queue > 0 || len(t.ctlQueue) > 0 || t.listeners && len(t.published) > 0 ||
+		len(t.refusing) > 0 && len(t.paused) == 0
+}
 
 // Timeout returns how long the worker may sleep before it calls Work without
 // having been told of an event: sockets wait for ring memory or fds, or
@@ -195,6 +217,12 @@ func (t *Set) Work(budget int) (more bool) {
 	}
 	if len(t.deferred) > 0 {
 		t.endDeferrals()
+	}
+	if t.listeners {
+		t.offerAll()
+	}
+	if len(t.refusing) > 0 && len(t.paused) == 0 {
+		t.refuse()
 	}
 	budget -= t.control(max(1, budget/2))
 	for n := min(max(1, budget), t.queue); n > 0; n-- {

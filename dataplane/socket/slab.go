@@ -51,6 +51,7 @@ const (
 	fForked                      // of a pair that the application made: its children may hold our end
 	fReceive                     // the engine may have a datagram
 	fUrgent                      // EPOLLPRI: a read ends before and after urgent data, read on until EAGAIN
+	fHost                        // the handle is Config.Host's: it goes by the host's stack
 )
 
 // sock is one virtual socket. The engine holds pointers into pair: a sock never

@@ -24,7 +24,7 @@ const (
 func getTCPInfo(t *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
 	e := stream.Info{State: kernelState[s.state]}
 	if s.handle != 0 {
-		t.engine.Info(s.handle, &e)
+		t.of(s).Info(s.handle, &e)
 		if e.State == 0 {
 			e.State = kernelState[s.state]
 		}

@@ -56,7 +56,7 @@ func (t *Set) fromApp(s *sock) (more bool) {
 				}
 				break // until Writable
 			}
-			t.engine.TxReady(s.handle)
+			t.of(s).TxReady(s.handle)
 			fresh = 0
 			continue
 		}
@@ -70,7 +70,7 @@ func (t *Set) fromApp(s *sock) (more bool) {
 			s.flags &^= fCanRead | fUrgent
 		case e != 0: // ECONNRESET: closed with bytes it had not read
 			if fresh > 0 {
-				t.engine.TxReady(s.handle)
+				t.of(s).TxReady(s.handle)
 			}
 			t.abort(s)
 			return false
@@ -95,7 +95,7 @@ func (t *Set) fromApp(s *sock) (more bool) {
 		}
 	}
 	if fresh > 0 {
-		t.engine.TxReady(s.handle)
+		t.of(s).TxReady(s.handle)
 	}
 	if !more && tx.Attached() {
 		t.giveBack(tx.Detach()) // if the engine has pulled everything
@@ -119,12 +119,12 @@ func (t *Set) endOfApp(s *sock) {
 	s.flags |= fTxEnd
 	s.flags &^= fCanRead
 	s.pair.TxEOF.Store(true)
-	t.engine.TxReady(s.handle)
+	t.of(s).TxReady(s.handle)
 	if s.has(fHup) {
 		t.lastClose(s)
 		return
 	}
-	t.engine.Shutdown(s.handle, stream.ShutWrite)
+	t.of(s).Shutdown(s.handle, stream.ShutWrite)
 }
 
 // afterEnd handles what the kernel says after the application's last byte: a

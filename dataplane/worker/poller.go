@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"netcon/dataplane/hostnet"
 	"netcon/dataplane/socket"
 )
 
@@ -106,3 +107,10 @@ type shardPoller struct{ s *Shard }
 func (p shardPoller) Add(fd int, h socket.Handler) error { return p.s.w.poller.add(fd, p.s, h) }
 
 func (p shardPoller) Remove(fd int, _ socket.Handler) { p.s.w.poller.remove(fd) }
+
+// hostPoller is the hostnet.Poller of one shard.
+type hostPoller struct{ s *Shard }
+
+func (p hostPoller) Add(fd int, h hostnet.Handler) error { return p.s.w.poller.add(fd, p.s, h) }
+
+func (p hostPoller) Remove(fd int, _ hostnet.Handler) { p.s.w.poller.remove(fd) }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"netcon/dataplane/hostnet"
 	"netcon/dataplane/neigh"
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
@@ -24,6 +25,9 @@ type ShardConfig struct {
 	MTU                int // of the inner network
 	Addrs              []netip.Prefix
 	Gateway4, Gateway6 netip.Addr
+	Subnets            []netip.Prefix // of the network
+	WayOut             bool           // what is not on the network goes to the host's stack
+	Listen             socket.ListenFunc
 	MaxSockets         int
 	RingBytes          int // bound of pump ring memory
 
@@ -67,6 +71,7 @@ type Shard struct {
 	mtu    int
 	stat   stat.Block
 	engine stream.Engine
+	host   *hostnet.Engine
 	neigh  *neigh.Table
 	set    *socket.Set
 	out    output
@@ -97,10 +102,14 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 		s.index, w.freed = w.freed[0].index, w.freed[1:]
 	}
 	s.engine = e
+	s.host = hostnet.New(hostPoller{s}, &s.stat)
 	s.set = socket.New(socket.Config{
 		Container: cfg.Name, Engine: e, Poller: shardPoller{s}, Stat: &s.stat,
+		Host: s.host, Networks: cfg.Subnets, Gateway4: cfg.Gateway4.IsValid(), Gateway6: cfg.Gateway6.IsValid(),
+		Listen:  cfg.Listen,
 		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
 	})
+	s.set.SetWayOut(cfg.WayOut)
 	s.neigh = s.newNeigh()
 	if int(s.index) == len(w.shards) {
 		w.shards = append(w.shards, s)
@@ -222,6 +231,9 @@ func (s *Shard) run(budget int) (again bool) {
 	}
 	defer s.contain()
 	again = s.engine.Poll(s.set, budget)
+	if s.host.Busy() {
+		again = s.host.Poll(s.set, budget) || again
+	}
 	again = s.set.Work(budget) || again
 	again = s.engine.Transmit(s, budget) >= budget || again
 	if m, ok := s.engine.(mortal); ok {
@@ -230,7 +242,7 @@ func (s *Shard) run(budget int) (again bool) {
 			return false
 		}
 	}
-	return again || s.engine.Busy()
+	return again || s.engine.Busy() || s.host.Busy()
 }
 
 // tick runs what waits for time to pass.
@@ -266,6 +278,7 @@ func (s *Shard) next() time.Duration {
 func (s *Shard) end() {
 	defer s.contain()
 	s.set.Close()
+	s.host.Shut()
 	if !s.dead {
 		s.engine.Stop(s)
 	}
