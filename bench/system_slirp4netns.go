@@ -18,8 +18,10 @@ var _ = registerSystem(&systemKind{
 
 type slirp4netns struct{}
 
-func (slirp4netns) Name() string      { return "slirp4netns" }
-func (slirp4netns) Check(Tools) error { return need("system slirp4netns", "slirp4netns", "ip", "ethtool") }
+func (slirp4netns) Name() string { return "slirp4netns" }
+func (slirp4netns) Check(Tools) error {
+	return need("system slirp4netns", "slirp4netns", "ip", "ethtool")
+}
 
 func (slirp4netns) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 	r, err := newRootless(ctx, s, l, "tap0")

@@ -74,8 +74,10 @@ func redisTests(t *testing.T, h *host, only []string) outcomes {
 	var mu sync.Mutex
 	got := outcomes{}
 	inLanes(redisLanes, units, func(lane int, unit string) {
-		argv := []string{"env", "-C", work[lane], "TERM=dumb", "./runtest", "--clients", "1", "--timeout", "120",
-			"--baseport", fmt.Sprint(21000 + 2000*lane), "--portcount", "2000", "--single", unit}
+		argv := []string{
+			"env", "-C", work[lane], "TERM=dumb", "./runtest", "--clients", "1", "--timeout", "120",
+			"--baseport", fmt.Sprint(21000 + 2000*lane), "--portcount", "2000", "--single", unit,
+		}
 		if h.client != nil {
 			for test := range redisKnown {
 				if u, name, _ := strings.Cut(test, ": "); u == unit {
