@@ -233,6 +233,7 @@ static long sort(struct burst *b, long got, uint32_t mark, struct mmsghdr *msgs,
 
 static long receive_burst(int fd, uint32_t mark, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout)
 {
+	int asked = flags;
 	struct burst b;
 	long got;
 
@@ -244,13 +245,15 @@ static long receive_burst(int fd, uint32_t mark, struct mmsghdr *msgs, unsigned 
 		msgs[0].msg_len = (unsigned)got;
 		return 1;
 	}
+	/* An error ends the wait for more: one record at least, the rest if it is there. */
+	flags = (flags & MSG_DONTWAIT) | MSG_WAITFORONE | MSG_TRUNC;
 	if (nc_next.recvmmsg)
-		got = nc_result(nc_next.recvmmsg(fd, b.m, b.n, (flags & (MSG_DONTWAIT | MSG_WAITFORONE | MSG_PEEK)) | MSG_TRUNC, timeout));
+		got = nc_result(nc_next.recvmmsg(fd, b.m, b.n, flags, timeout));
 	else
-		got = nc_sys5(__NR_recvmmsg, fd, b.m, b.n, (flags & (MSG_DONTWAIT | MSG_WAITFORONE | MSG_PEEK)) | MSG_TRUNC, timeout);
+		got = nc_sys5(__NR_recvmmsg, fd, b.m, b.n, flags, timeout);
 	if (got == -ECONNRESET || (got > 0 && !b.m[0].msg_len))
 		return ended(fd, flags);
-	return got < 0 ? got : sort(&b, got, mark, msgs, flags);
+	return got < 0 ? got : sort(&b, got, mark, msgs, asked);
 }
 
 long nc_datagram_receive_many(int fd, uint32_t mark, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout)

@@ -201,7 +201,7 @@ static void controls(void)
 static void many(void)
 {
 	struct sockaddr_in to = at("10.0.0.1", FAKE_ECHO), from[30], dead = at("10.0.0.1", FAKE_REFUSE);
-	char text[30][4];
+	char text[30][12];
 	struct iovec iov[30];
 	struct mmsghdr m[30];
 	struct timespec limit = { .tv_nsec = 1 };
