@@ -85,9 +85,7 @@ func (t *Set) deliverBurst(s *sock, n int) {
 			first += k
 		case unix.EINTR:
 		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
-			for range n - first {
-				t.stat.Drop(stat.DropSocketQueue)
-			}
+			t.stat.DropN(stat.DropSocketQueue, uint64(n-first))
 			s.dgram.drops += uint32(n - first)
 			return
 		default: // it reads no more, or is closed

@@ -61,7 +61,11 @@ type fakeEngine struct {
 	hang    []*fakeSock
 	window  int // bytes of wire
 	calls   map[string]int
+
+	datagrams fakeDatagrams
 }
+
+var _ stream.Datagrams = (*fakeEngine)(nil)
 
 func newFake() *fakeEngine {
 	return &fakeEngine{
@@ -119,6 +123,9 @@ func (e *fakeEngine) get(h stream.Handle) *fakeSock {
 }
 
 func (e *fakeEngine) Bind(h stream.Handle, l netip.AddrPort) syscall.Errno {
+	if d := e.datagram(h); d != nil {
+		return d.bind(e, l)
+	}
 	s := e.get(h)
 	if l.Port() == 0 {
 		e.port++
@@ -166,10 +173,17 @@ func (e *fakeEngine) listener(a netip.AddrPort) *fakeSock {
 }
 
 func (e *fakeEngine) Connect(h stream.Handle, r netip.AddrPort) syscall.Errno {
-	s := e.get(h)
 	if r.Addr() == addrUnreachable {
 		return unix.ENETUNREACH
 	}
+	if d := e.datagram(h); d != nil {
+		d.remote = r
+		if d.local.Port() == 0 {
+			return d.bind(e, d.local)
+		}
+		return 0
+	}
+	s := e.get(h)
 	if !s.local.IsValid() {
 		e.port++
 		s.local = netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), e.port)
@@ -287,6 +301,12 @@ func (e *fakeEngine) flow(s *fakeSock) {
 }
 
 func (e *fakeEngine) Shutdown(h stream.Handle, how stream.How) syscall.Errno {
+	if d := e.datagram(h); d != nil {
+		if !d.remote.IsValid() {
+			return unix.ENOTCONN
+		}
+		return 0
+	}
 	s := e.get(h)
 	if !s.connected {
 		return unix.ENOTCONN
@@ -319,6 +339,10 @@ func (e *fakeEngine) reset(s *fakeSock) {
 
 func (e *fakeEngine) Close(h stream.Handle) {
 	e.closes++
+	if e.datagram(h) != nil {
+		delete(e.datagrams.socks, h)
+		return
+	}
 	s := e.get(h)
 	s.dying = true
 	if s.pair != nil && s.pair.Rx.Len() > 0 || len(s.wire) > 0 || s.opts[stream.OptLinger] == 0 && s.has(stream.OptLinger) {
@@ -333,12 +357,19 @@ func (s *fakeSock) has(o stream.Option) bool { _, ok := s.opts[o]; return ok }
 
 func (e *fakeEngine) Abort(h stream.Handle) {
 	e.aborts++
+	if e.datagram(h) != nil {
+		delete(e.datagrams.socks, h)
+		return
+	}
 	s := e.get(h)
 	e.reset(s)
 	e.end(s)
 }
 
 func (e *fakeEngine) Local(h stream.Handle) netip.AddrPort {
+	if d := e.datagram(h); d != nil {
+		return d.local
+	}
 	if s := e.get(h); s.local.IsValid() {
 		return s.local
 	} else {
@@ -347,6 +378,12 @@ func (e *fakeEngine) Local(h stream.Handle) netip.AddrPort {
 }
 
 func (e *fakeEngine) Remote(h stream.Handle) (netip.AddrPort, syscall.Errno) {
+	if d := e.datagram(h); d != nil {
+		if !d.remote.IsValid() {
+			return netip.AddrPort{}, unix.ENOTCONN
+		}
+		return d.remote, 0
+	}
 	if s := e.get(h); s.connected {
 		return s.remote, 0
 	}
@@ -357,11 +394,23 @@ func (e *fakeEngine) SetOption(h stream.Handle, o stream.Option, v int) syscall.
 	if o == stream.OptCork || o == stream.OptDeferAccept {
 		return unix.ENOPROTOOPT
 	}
+	if d := e.datagram(h); d != nil {
+		if o == stream.OptTTL {
+			d.ttl = v
+		}
+		return 0
+	}
 	e.get(h).opts[o] = v
 	return 0
 }
 
 func (e *fakeEngine) Option(h stream.Handle, o stream.Option) (int, syscall.Errno) {
+	if e.datagram(h) != nil {
+		if o == stream.OptMTU {
+			return 0, unix.ENOTCONN
+		}
+		return 0, unix.ENOPROTOOPT
+	}
 	if v, ok := e.get(h).opts[o]; ok {
 		return v, 0
 	}

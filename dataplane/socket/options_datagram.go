@@ -35,7 +35,7 @@ func datagramOptions() []option {
 		{level: sol, name: unix.SO_KEEPALIVE, boolean: true},
 		{level: sol, name: unix.SO_LINGER, class: own, def: -1, get: getLinger, set: setLinger},
 
-		{level: ip4, name: unix.IP_TOS, class: engine, engine: stream.OptTOS, min: lo, max: hi, fix: fixDatagramTOS},
+		{level: ip4, name: unix.IP_TOS, class: engine, engine: stream.OptTOS, min: lo, max: hi, fix: func(v int32) int32 { return v & 0xff }},
 		{level: ip4, name: unix.IP_MTU_DISCOVER, class: engine, engine: stream.OptMTUDiscover, def: unix.IP_PMTUDISC_WANT, max: 5},
 		{level: ip4, name: unix.IP_RECVERR, class: engine, boolean: true, engine: stream.OptRecvErr},
 		{level: ip4, name: unix.IP_MTU, class: own, get: getDatagramMTU},
@@ -49,7 +49,7 @@ func datagramOptions() []option {
 		{level: ip4, name: unix.MCAST_JOIN_GROUP, class: own, set: joinGroup},
 		{level: ip4, name: unix.MCAST_LEAVE_GROUP, class: own, set: leaveGroup},
 
-		{level: ip6, name: unix.IPV6_TCLASS, class: engine, engine: stream.OptTOS, min: -1, max: 255, fix: fixDatagramTOS},
+		{level: ip6, name: unix.IPV6_TCLASS, class: engine, engine: stream.OptTOS, min: -1, max: 255, fix: fixDatagramClass},
 		{level: ip6, name: unix.IPV6_MTU_DISCOVER, class: engine, engine: stream.OptMTUDiscover, def: unix.IPV6_PMTUDISC_WANT, max: 5},
 		{level: ip6, name: unix.IPV6_RECVERR, class: engine, boolean: true, engine: stream.OptRecvErr},
 		{level: ip6, name: unix.IPV6_MTU, class: own, get: getDatagramMTU, set: setMTU},
@@ -141,8 +141,8 @@ func forceDatagramSendBuffer(t *Set, s *sock, _ int, in []byte) syscall.Errno {
 	return setBuffer(t, s, rowDatagramSendBuffer, in)
 }
 
-// fixDatagramTOS lets the ECN bits pass; -1 is the default.
-func fixDatagramTOS(v int32) int32 { return max(0, v) & 0xff }
+// fixDatagramClass: -1 is the default. The ECN bits pass.
+func fixDatagramClass(v int32) int32 { return max(0, v) }
 
 // fixMulticastHops: -1 is the default.
 func fixMulticastHops(v int32) int32 {
@@ -301,8 +301,11 @@ func setFilter4(t *Set, s *sock, _ int, in []byte) syscall.Errno {
 }
 
 func getFilter4(_ *Set, s *sock, _ int, out []byte) (int, syscall.Errno) {
-	if s.dgram.proto != stream.Raw || s.family != stream.IPv4 {
+	switch {
+	case s.family != stream.IPv4:
 		return 0, unix.ENOPROTOOPT
+	case s.dgram.proto != stream.Raw:
+		return 0, unix.EOPNOTSUPP
 	}
 	return putInt(out, int32(s.dgram.filter[0]))
 }
