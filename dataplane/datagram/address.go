@@ -210,6 +210,9 @@ func overlap(a, b *socket) bool {
 	if b.local == any6 && !(b.v6only() && a.local.Is4()) {
 		return true
 	}
+	if a.family == stream.IPv4 && a.wildcard() && !b.v6only() {
+		return true // b was bound to any address before it was connected
+	}
 	if a.local == any6 && !(a.v6only() && b.local.Is4()) {
 		return true
 	}

@@ -85,7 +85,8 @@ func (s *Stack) spread(a *arrival, port uint16) stat.Reason {
 	for _, k := range s.udp.ports[port] {
 		switch {
 		case !k.takes(a.local), !k.wildcard() && k.local != a.local,
-			k.remote.IsValid() && k.remote != a.remote,
+			k.remote.IsValid() && k.remote != a.remote &&
+				(k.remote.Port() != 0 || k.remote.Addr() != a.remote.Addr()),
 			a.local.IsMulticast() && !k.joined(a.local):
 			continue
 		}

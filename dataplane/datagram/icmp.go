@@ -295,15 +295,19 @@ func (k *socket) fail(f *failure, to netip.AddrPort, payload []byte) {
 	k.st.stat.Drop(k.put(&a))
 }
 
-// refused tells a socket that its datagram to the container itself found no
-// receiver.
-func (k *socket) refused(o *outgoing, port uint16, payload []byte) {
-	f := failure{err: syscall.ECONNREFUSED, hard: true}
-	f.cause = stream.Cause{Origin: originICMP4, Type: wire.ICMPv4Unreachable, Code: portUnreachable4, Offender: o.dst}
-	if o.dst.Is6() {
-		f.cause = stream.Cause{Origin: originICMP6, Type: wire.ICMPv6Unreachable, Code: portUnreachable6, Offender: o.dst}
+// refused is the port unreachable for a datagram to the container itself that
+// found no receiver.
+func (s *Stack) refused(from, to netip.AddrPort, payload []byte) {
+	k := s.find(from, to)
+	if k == nil {
+		return
 	}
-	k.fail(&f, netip.AddrPortFrom(o.dst, port), payload)
+	f := failure{err: syscall.ECONNREFUSED, hard: true}
+	f.cause = stream.Cause{Origin: originICMP4, Type: wire.ICMPv4Unreachable, Code: portUnreachable4, Offender: to.Addr()}
+	if to.Addr().Is6() {
+		f.cause = stream.Cause{Origin: originICMP6, Type: wire.ICMPv6Unreachable, Code: portUnreachable6, Offender: to.Addr()}
+	}
+	k.fail(&f, to, payload)
 }
 
 // tooBig puts a datagram that is not sent for its size into the error queue

@@ -43,10 +43,16 @@ type outgoing struct {
 	wire     bool // it leaves the container
 }
 
-// destination checks a destination: where it is, and whether the socket may
-// send there. The unspecified address is the container itself.
-func (s *Stack) destination(k *socket, a netip.Addr) (netip.Addr, Reach, syscall.Errno) {
-	switch {
+// destination says where a destination is. The unspecified address is the
+// container itself: for IPv4 the source address, if there is one already.
+func (s *Stack) destination(k *socket, a, asked netip.Addr) (netip.Addr, Reach, syscall.Errno) {
+	switch src := asked.Unmap(); {
+	case a == any4 && src.Is4() && s.mine(src):
+		a = src
+	case a == any4 && k.local.Is4() && s.mine(k.local):
+		a = k.local
+	case a == any4 && k.source.Is4():
+		a = k.source
 	case a == any4:
 		a = loopback4
 	case a == any6 && k.local.Is4():
@@ -54,21 +60,19 @@ func (s *Stack) destination(k *socket, a netip.Addr) (netip.Addr, Reach, syscall
 	case a == any6:
 		a = loopback6
 	}
-	if a.Is4() && !k.takes4() || a.Is6() && !k.takes6() {
-		return a, None, syscall.ENETUNREACH
-	}
 	r := s.reach(a)
 	switch {
-	case r == None:
+	case r == None, a.Is4() && k.v6only():
 		return a, r, syscall.ENETUNREACH
-	case r == Broadcast && !k.on(stream.OptBroadcast):
-		return a, r, syscall.EACCES
+	case a.Is6() && k.local.Is4():
+		return a, r, syscall.EAFNOSUPPORT
 	}
 	return a, r, 0
 }
 
 // sourceOf chooses the source address: what was asked for, what the socket is
-// bound to, or what suits the destination.
+// bound to, or what suits the destination. It refuses destinations that the
+// socket, or the source, may not speak to.
 func (s *Stack) sourceOf(k *socket, dst netip.Addr, r Reach, asked netip.Addr) (netip.Addr, syscall.Errno) {
 	src := k.local
 	if asked.IsValid() {
@@ -77,17 +81,29 @@ func (s *Stack) sourceOf(k *socket, dst netip.Addr, r Reach, asked netip.Addr) (
 		case e != 0:
 			return a, syscall.EINVAL
 		case !a.IsUnspecified():
-			if !s.mine(a) || a.Is4() != dst.Is4() {
+			if a.Is4() != dst.Is4() || a.IsMulticast() || a == broadcast4 {
+				return a, syscall.EINVAL
+			}
+			if !s.mine(a) {
+				if a.Is4() {
+					return a, syscall.ENETUNREACH
+				}
 				return a, syscall.EINVAL
 			}
 			src = a
 		}
 	}
-	if !s.mine(src) {
+	if !s.mine(src) && k.source.IsValid() {
+		src = k.source
+	}
+	if !s.mine(src) || src.Is4() != dst.Is4() {
 		src = s.source(dst, r)
 	}
-	if src.IsLoopback() && (r == Link || r == Broadcast) {
+	switch {
+	case src.Is4() && src.IsLoopback() && (r == Link || r == Broadcast && dst != broadcast4):
 		return src, syscall.EINVAL
+	case r == Broadcast && !k.on(stream.OptBroadcast):
+		return src, syscall.EACCES
 	}
 	return src, 0
 }
@@ -127,7 +143,10 @@ func (s *Stack) Send(h stream.Handle, m *stream.Message, payload []byte) syscall
 	if k == nil {
 		return syscall.EBADF
 	}
-	if len(payload) > maxPacket {
+	if e := s.autobind(k); e != 0 {
+		return e
+	}
+	if len(payload) > maxPacket && k.family == stream.IPv4 {
 		return syscall.EMSGSIZE
 	}
 	if k.proto != stream.UDP && len(payload) < wire.ICMPLen && (k.proto == stream.Ping || k.family == stream.IPv4) {
@@ -143,21 +162,29 @@ func (s *Stack) Send(h stream.Handle, m *stream.Message, payload []byte) syscall
 	} else if remote = k.remote; !remote.IsValid() {
 		return syscall.EDESTADDRREQ
 	}
-	if k.proto == stream.UDP && remote.Port() == 0 {
+	if remote.Addr().Is4() && k.v6only() {
+		return syscall.ENETUNREACH
+	}
+	if len(payload) > maxPacket && remote.Addr().Is4() {
+		return syscall.EMSGSIZE
+	}
+	// Linux sends to the port 0 of a peer, but not of a mapped one.
+	if k.proto == stream.UDP && remote.Port() == 0 &&
+		(m.Remote.IsValid() || k.family == stream.IPv6 && remote.Addr().Is4()) {
 		return syscall.EINVAL
 	}
 	if k.shutWrite {
 		return syscall.EPIPE
 	}
+	if a := m.Local; a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !s.mine(a) {
+		return syscall.EINVAL // Linux looks at it before it looks for a route
+	}
 	o := outgoing{wire: true}
 	var e syscall.Errno
-	if o.dst, o.reach, e = s.destination(k, remote.Addr()); e != 0 {
+	if o.dst, o.reach, e = s.destination(k, remote.Addr(), m.Local); e != 0 {
 		return e
 	}
 	if o.src, e = s.sourceOf(k, o.dst, o.reach, m.Local); e != 0 {
-		return e
-	}
-	if e = s.autobind(k); e != 0 {
 		return e
 	}
 	s.marks(k, m, &o)
@@ -179,7 +206,7 @@ func (s *Stack) marks(k *socket, m *stream.Message, o *outgoing) {
 	if m.OwnTOS {
 		o.tos = m.TOS
 	}
-	if o.reach == Multicast && (o.ttl == 0 || o.src.IsLoopback()) || o.reach == Own {
+	if o.reach == Own || o.src.IsLoopback() || o.reach == Multicast && o.ttl == 0 {
 		o.wire = false
 	}
 }
@@ -214,6 +241,16 @@ func (s *Stack) fit(k *socket, o *outgoing, n int, payload []byte) syscall.Errno
 	return 0
 }
 
+// martian drops what would leave from ::1: Linux lets it leave, and whoever gets
+// it drops it.
+func (s *Stack) martian(o *outgoing) bool {
+	if o.reach == Own || o.src != loopback6 {
+		return false
+	}
+	s.stat.Drop(stat.DropNoRoute)
+	return true
+}
+
 // room reports whether another packet may wait for Transmit; if not the socket
 // is told when it may.
 func (s *Stack) room(k *socket) bool {
@@ -230,7 +267,7 @@ func (s *Stack) room(k *socket) bool {
 }
 
 func (s *Stack) sendUDP(k *socket, o *outgoing, port uint16, payload []byte) syscall.Errno {
-	if e := s.fit(k, o, wire.UDPLen+len(payload), payload); e != 0 {
+	if e := s.fit(k, o, wire.UDPLen+len(payload), payload); e != 0 || s.martian(o) {
 		return e
 	}
 	if o.wire && !s.room(k) {
@@ -245,7 +282,7 @@ func (s *Stack) sendUDP(k *socket, o *outgoing, port uint16, payload []byte) sys
 			s.stat.Drop(receiver.put(&a))
 		} else {
 			s.stat.Drop(stat.DropNoSocket)
-			k.refused(o, port, payload)
+			s.refused(from, to, payload)
 		}
 	case o.reach == Broadcast, o.reach == Multicast && k.on(stream.OptMulticastLoop) && s.Member(o.dst):
 		if r := s.spread(&a, port); r != stat.DropNoSocket {
@@ -285,7 +322,7 @@ func (s *Stack) sendICMP(k *socket, o *outgoing, message []byte) syscall.Errno {
 		message[0] >= wire.ICMPv6RouterSolicit && message[0] <= wire.ICMPv6Redirect:
 		return syscall.EPERM // neighbours are the dataplane's
 	}
-	if e := s.fit(k, o, len(message), message); e != 0 {
+	if e := s.fit(k, o, len(message), message); e != 0 || s.martian(o) {
 		return e
 	}
 	if o.wire && !s.room(k) {

@@ -18,6 +18,7 @@ type socket struct {
 	proto  stream.Protocol
 
 	local     netip.Addr     // as bound or chosen by Connect; unspecified: any
+	source    netip.Addr     // what Connect chose; differs from local if that is a group
 	port      uint16         // local; the identifier of Ping
 	remote    netip.AddrPort // valid while connected
 	inTable   bool           // bound to a port
@@ -79,8 +80,9 @@ func (s *Stack) Bind(h stream.Handle, at netip.AddrPort) syscall.Errno {
 	if k.family == stream.IPv6 && local.Is4() && k.v6only() {
 		return syscall.EINVAL
 	}
-	if k.inTable || k.remote.IsValid() {
-		return syscall.EINVAL
+	active := k.inTable || k.remote.IsValid()
+	if active && k.family == stream.IPv6 {
+		return syscall.EINVAL // Linux looks at the address of IPv4 sockets first
 	}
 	switch {
 	case local.IsUnspecified(), s.mine(local):
@@ -91,18 +93,24 @@ func (s *Stack) Bind(h stream.Handle, at netip.AddrPort) syscall.Errno {
 	default:
 		return syscall.EADDRNOTAVAIL
 	}
-	before := k.local
+	if active {
+		return syscall.EINVAL
+	}
 	k.local = local
 	if k.proto != stream.Raw && !s.bind(k, at.Port()) {
-		k.local = before
+		k.local = k.anyAddr()
 		return syscall.EADDRINUSE
 	}
 	k.pinned = !local.IsUnspecified()
+	if k.pinned && local.Is6() {
+		k.value[stream.OptV6Only] = 1 // as in Linux
+	}
 	k.pinPort = at.Port() != 0
 	return 0
 }
 
-// autobind gives an unbound socket a port.
+// autobind gives an unbound socket a port, which it keeps even if the call that
+// needed it fails, as in Linux.
 func (s *Stack) autobind(k *socket) syscall.Errno {
 	if !k.inTable && k.proto != stream.Raw && !s.bind(k, 0) {
 		return syscall.EADDRINUSE
@@ -116,11 +124,14 @@ func (s *Stack) Connect(h stream.Handle, to netip.AddrPort) syscall.Errno {
 	if k == nil {
 		return syscall.EBADF
 	}
+	if e := s.autobind(k); e != 0 {
+		return e
+	}
 	remote, e := k.inward(to.Addr())
 	if e != 0 {
 		return e
 	}
-	remote, reach, e := s.destination(k, remote)
+	remote, reach, e := s.destination(k, remote, netip.Addr{})
 	if e != 0 {
 		return e
 	}
@@ -128,18 +139,12 @@ func (s *Stack) Connect(h stream.Handle, to netip.AddrPort) syscall.Errno {
 	if e != 0 {
 		return e
 	}
-	if e := s.autobind(k); e != 0 {
-		return e
-	}
 	s.unlist(k)
-	if k.wildcard() || k.local.IsMulticast() || k.local.Is4() && s.isBroadcast(k.local) {
+	if k.wildcard() {
 		k.local = local
 	}
-	port := to.Port()
-	if k.proto != stream.UDP {
-		port = 0
-	}
-	k.remote = netip.AddrPortFrom(remote, port)
+	k.source = local
+	k.remote = netip.AddrPortFrom(remote, to.Port())
 	s.list(k)
 	return 0
 }
@@ -150,13 +155,10 @@ func (s *Stack) Disconnect(h stream.Handle) syscall.Errno {
 	if k == nil {
 		return syscall.EBADF
 	}
-	if !k.remote.IsValid() {
-		return 0
-	}
 	s.unlist(k)
 	k.remote = netip.AddrPort{}
 	if !k.pinned {
-		k.local = k.anyAddr()
+		k.local, k.source = k.anyAddr(), netip.Addr{}
 	}
 	s.list(k)
 	if !k.pinPort {
@@ -188,13 +190,14 @@ func (s *Stack) Local(h stream.Handle) netip.AddrPort {
 	return netip.AddrPortFrom(k.outward(k.local), k.port)
 }
 
-// Remote implements Remote of stream.Engine.
+// Remote implements Remote of stream.Engine. As in Linux a peer of port 0 is
+// not shown.
 func (s *Stack) Remote(h stream.Handle) (netip.AddrPort, syscall.Errno) {
 	k := s.get(h)
 	switch {
 	case k == nil:
 		return netip.AddrPort{}, syscall.EBADF
-	case !k.remote.IsValid():
+	case k.remote.Port() == 0:
 		return netip.AddrPort{}, syscall.ENOTCONN
 	}
 	return netip.AddrPortFrom(k.outward(k.remote.Addr()), k.remote.Port()), 0
@@ -271,7 +274,8 @@ func (k *socket) joined(group netip.Addr) bool {
 			return true
 		}
 	}
-	return k.on(stream.OptMulticastAll)
+	// Linux sets IP_MULTICAST_ALL for IPv4 sockets only.
+	return k.on(stream.OptMulticastAll) && (k.family == stream.IPv4 || group.Is6())
 }
 
 // Filter implements Filter of stream.Datagrams.

@@ -23,6 +23,7 @@ type table struct {
 	ports map[uint16][]*socket         // in the order of binding
 	bound map[netip.AddrPort][]*socket // by local address, in the order of listing
 	peers map[peerKey]*socket          // the latest; older ones by peerNext
+	loose int                          // sockets in peers whose peer has port 0, which means any
 }
 
 // peerKey names the two ends of a connected socket.
@@ -118,6 +119,9 @@ func (s *Stack) list(k *socket) {
 		key := peerKey{at, k.remote}
 		k.peerNext = t.peers[key]
 		t.peers[key] = k
+		if k.remote.Port() == 0 {
+			t.loose++
+		}
 		return
 	}
 	t.bound[at] = append(t.bound[at], k)
@@ -136,6 +140,9 @@ func (s *Stack) unlist(k *socket) {
 			delete(t.bound, at)
 		}
 		return
+	}
+	if k.remote.Port() == 0 {
+		t.loose--
 	}
 	key := peerKey{at, k.remote}
 	if t.peers[key] == k {
@@ -164,6 +171,11 @@ func (s *Stack) find(local, remote netip.AddrPort) *socket {
 	t := &s.udp
 	if k := t.peers[peerKey{local, remote}]; k != nil {
 		return k
+	}
+	if t.loose > 0 {
+		if k := t.peers[peerKey{local, netip.AddrPortFrom(remote.Addr(), 0)}]; k != nil {
+			return k
+		}
 	}
 	if len(t.bound) == 0 {
 		return nil
