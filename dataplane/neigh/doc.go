@@ -55,7 +55,7 @@
 //
 // # Limits
 //
-// MaxEntries neighbours; 16 packets and 64 KiB held per neighbour, 4 MiB of
+// MaxEntries neighbours; 64 packets and 128 KiB held per neighbour, 4 MiB of
 // buffers held in all; up to 144 KiB of idle buffers kept.
 //
 // # Not supported

@@ -7,10 +7,11 @@ import (
 	"netcon/dataplane/wire"
 )
 
-// Bounds of what waits for resolution.
+// Bounds of what waits for resolution. The fragments of the largest datagram,
+// of 1,450 bytes each, may wait together.
 const (
-	maxHeldPackets = 16      // per neighbour
-	maxHeldBytes   = 1 << 16 // per neighbour, of packets
+	maxHeldPackets = 64      // per neighbour
+	maxHeldBytes   = 1 << 17 // per neighbour, of packets
 	maxHeldTotal   = 4 << 20 // per table, of buffers
 )
 

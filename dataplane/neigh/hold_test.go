@@ -54,14 +54,14 @@ func TestQueueBounds(t *testing.T) {
 		kept    int
 		dropped uint64
 	}{
-		{"16 fit", rep(16, 60), 16, 0},
-		{"17 do not", rep(17, 60), 16, 1},
-		{"64 KiB fit", rep(16, 4096), 16, 0},
-		{"a byte more does not", append(rep(15, 4096), 4097), 15, 1},
+		{"64 fit", rep(64, 60), 64, 0},
+		{"65 do not", rep(65, 60), 64, 1},
+		{"128 KiB fit", rep(32, 4096), 32, 0},
+		{"a byte more does not", append(rep(31, 4096), 4097), 31, 1},
 		{"the largest packet", []int{65535}, 1, 0},
-		{"the largest packet drops all others", append(rep(16, 60), 65535), 1, 16},
-		{"one fits beside it", []int{1, 65535}, 2, 0},
-		{"two do not", []int{2, 65535}, 1, 1},
+		{"two of the largest drop all others", append(rep(32, 2048), 65535, 65535), 2, 32},
+		{"two bytes fit beside them", []int{2, 65535, 65535}, 3, 0},
+		{"three do not", []int{3, 65535, 65535}, 2, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
