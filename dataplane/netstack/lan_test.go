@@ -40,6 +40,7 @@ type host struct {
 	stat   *stat.Block
 	in     [][]byte
 	dst    *host
+	group  bool // the packet goes to every other host
 	frame  []byte
 	user   uint64
 	socks  map[uint64]*sock
@@ -99,6 +100,7 @@ func newLAN(t testing.TB, n int, edit func(*Config)) *lan {
 // Open implements stream.Output.
 func (h *host) Open(dst netip.Addr, _ uint32) stream.Path {
 	h.dst = nil
+	h.group = dst.IsMulticast() || dst == addr4(255) || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	for _, o := range h.l.hosts {
 		for _, p := range o.s.cfg.Addrs {
 			if p.Addr() == dst {
@@ -124,6 +126,13 @@ func (h *host) Frame(n int) []byte {
 func (h *host) Commit() {
 	if h.keep {
 		h.sent = append(h.sent, bytes.Clone(h.frame))
+	}
+	if h.group && !h.silent {
+		for _, o := range h.l.hosts {
+			if o != h {
+				o.in = append(o.in, bytes.Clone(h.frame))
+			}
+		}
 	}
 	if h.silent || h.dst == nil {
 		return
