@@ -42,7 +42,7 @@ static int is_native(int level, int option)
  * The pair's own error: a connection that failed has one beside the daemon's,
  * and both are taken.
  */
-static int native_error(int fd)
+int nc_native_error(int fd)
 {
 	int value = 0;
 	socklen_t len = sizeof value;
@@ -72,7 +72,7 @@ static int virtual_getsockopt(int fd, int level, int option, void *value, sockle
 	if (err)
 		return err;
 	if (level == SOL_SOCKET && option == SO_ERROR)
-		(void)native_error(fd);
+		(void)nc_native_error(fd);
 	n = rp.optlen < rq.optlen ? rp.optlen : rq.optlen;
 	for (uint32_t i = 0; i < n; i++)
 		((unsigned char *)value)[i] = rp.opt[i];

@@ -62,9 +62,10 @@ long nc_received(int fd, long result, size_t room)
 	if (!nc_mark_get(fd) || (result == 0 && !hung_up(fd)))
 		return result;
 	nc_request_init(&rq, NC_TAKE_ERROR, 0);
-	if (nc_ask(fd, &rq, &rp) == 0 && rp.value > 0 && rp.value < 512)
-		return -rp.value;
-	return result;
+	if (nc_ask(fd, &rq, &rp) || rp.value <= 0 || rp.value >= 512)
+		return result;
+	(void)nc_native_error(fd);
+	return -rp.value;
 }
 
 /* The same for a result of a library's function. */

@@ -37,9 +37,10 @@ long nc_sent(int fd, long result)
 		return result;
 	nc_request_init(&rq, NC_TAKE_ERROR, 0);
 	rq.value = 1;
-	if (nc_ask(fd, &rq, &rp) == 0 && rp.value > 0 && rp.value < 512)
-		return -rp.value;
-	return result;
+	if (nc_ask(fd, &rq, &rp) || rp.value <= 0 || rp.value >= 512)
+		return result;
+	(void)nc_native_error(fd);
+	return -rp.value;
 }
 
 /* The same for a result of a library's function. */

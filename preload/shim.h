@@ -105,6 +105,9 @@ long nc_received(int fd, long result, size_t room);
 /* send.c */
 long nc_sent(int fd, long result);
 
+/* options.c */
+int nc_native_error(int fd);
+
 /* socket.c */
 int nc_revive(int fd);
 

@@ -228,9 +228,10 @@ func (k *socket) lastError(none syscall.Errno) syscall.Errno {
 }
 
 // ended looks at a connection gVisor is done with. Bytes received before the
-// end are the owner's first, unless it tries to send: then it must learn.
+// end are the owner's first, unless it has not read those it was given and tries
+// to send: then it must learn.
 func (s *Stack) ended(k *socket) syscall.Errno {
-	if k.dry && k.pair != nil && k.pair.Tx.Len() == 0 {
+	if k.dry && k.pair != nil && (k.pair.Tx.Len() == 0 || !k.pair.Rx.Attached()) {
 		return 0
 	}
 	if k.tcpState() == tcp.StateClose {

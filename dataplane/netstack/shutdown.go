@@ -96,6 +96,9 @@ func (s *Stack) Abort(h stream.Handle) {
 		return
 	}
 	defer s.contain("abort")
+	if k.state == connected && k.pair != nil {
+		s.push(k) // goes out before the RST, as far as there is room
+	}
 	s.abandon(k)
 }
 

@@ -625,3 +625,27 @@ LITMUS(eintr_by_call)
 	setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
 	say("accept with a limit: %s", WITH(SA_RESTART, accept(l, NULL, NULL)));
 }
+
+/* What came before a reset is there to read, although one wrote on after it. */
+LITMUS(answer_before_reset)
+{
+	int l = listener("127.0.0.1"), port = port_of(l), answered = 0;
+	char text[1024] = "";
+
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < 100; i++) {
+		int c = tcp(), s;
+
+		NEED(dial(c, "127.0.0.1", port) == 0 && write(c, text, 1) == 1);
+		s = accept(l, NULL, NULL);
+		NEED(s >= 0);
+		await(s, POLLIN);
+		NEED(write(s, "bye", 3) == 3);
+		close(s); /* with a byte unread */
+		while (write(c, text, sizeof text) > 0)
+			;
+		answered += read(c, text, sizeof text) == 3;
+		close(c);
+	}
+	say("answered: %d", answered);
+}
