@@ -133,7 +133,9 @@ func distributions(name string, rows []*Row) (*plot.Plot, error) {
 		p.Add(line)
 		p.Legend.Add(r.System, line)
 		drawn++
-		p.Title.Text = name + ", " + r.Samples[0].latency().How
+		if l := r.Samples[0].latency(); l != nil {
+			p.Title.Text = name + ", " + l.How
+		}
 	}
 	if drawn == 0 {
 		return nil, nil

@@ -42,6 +42,7 @@ type Sample struct {
 	Extra   map[string]float64 `json:"extra,omitempty"`
 
 	HeldCurve []*Memory `json:"held,omitempty"` // with each number of connections
+	Text      string    `json:"text,omitempty"` // of Go benchmarks
 	Path      *Path     `json:"path,omitempty"`
 
 	Marks []string `json:"marks,omitempty"` // what makes the sample doubtful

@@ -19,18 +19,13 @@ func Report(w io.Writer, res *Results, plots map[string][]string) error {
 	fmt.Fprintf(&b, "Linux %s, %d x %s, %.1f GB; load average before: %s.\n", f.Kernel, f.CPUs, orDash(f.Machine), float64(f.MemoryKB)/1e6, f.Load)
 	fmt.Fprintf(&b, "%d rounds, %.3g s a sample; %s form. Ratios to %s within a round: least / **median** / most.\n", f.Rounds, f.Seconds, f.Form, Baseline)
 	rows := summarise(res.Samples)
-	last := ""
-	for _, r := range rows {
-		if r.Workload != last {
-			last = r.Workload
-			heading(&b, r)
-			for _, p := range plots[r.Workload] {
-				fmt.Fprintf(&b, "![%s](%s)\n\n", r.Workload, p)
-			}
-			fmt.Fprintf(&b, "| system | %s | ratio | p50, us | p99 | p99.9 | max | CPU us per %s | server | daemons | kernel | calls server, daemon | path | notes |\n", r.Unit, orText(r.Per, "request"))
-			b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for len(rows) > 0 {
+		n := slices.IndexFunc(rows, func(r *Row) bool { return r.Workload != rows[0].Workload })
+		if n < 0 {
+			n = len(rows)
 		}
-		row(&b, r)
+		section(&b, rows[:n], plots[rows[0].Workload])
+		rows = rows[n:]
 	}
 	b.WriteString("\nProgram versions: ")
 	var v []string
@@ -42,76 +37,112 @@ func Report(w io.Writer, res *Results, plots map[string][]string) error {
 	return err
 }
 
-func heading(b *strings.Builder, r *Row) {
-	fmt.Fprintf(b, "\n### %s\n\n", r.Workload)
-	if w := workloads[r.Workload]; w != nil {
+// section writes one workload.
+func section(b *strings.Builder, rows []*Row, plots []string) {
+	fmt.Fprintf(b, "\n### %s\n\n", rows[0].Workload)
+	if w := workloads[rows[0].Workload]; w != nil {
 		fmt.Fprintf(b, "What: %s.", w.About)
-		if r.Less {
+		if w.Less {
 			b.WriteString(" Less is better.")
 		}
 		b.WriteString("\n\n")
 	}
+	for _, p := range plots {
+		fmt.Fprintf(b, "![%s](%s)\n\n", rows[0].Workload, p)
+	}
+	table := [][]string{{
+		"system", rows[0].Unit, "ratio", "p50, us", "p90", "p99", "p99.9", "max", "CPU us per " + orText(rows[0].Per, "request"),
+		"server", "daemons", "kernel", "server side", "calls: server", "calls: daemons", "path", "notes",
+	}}
+	for _, r := range rows {
+		table = append(table, r.cells())
+	}
+	writeTable(b, table)
+	for _, r := range rows {
+		if r.listsFigures() {
+			fmt.Fprintf(b, "\n| benchmark | %s |\n|---|---|\n%s\n", r.Unit, strings.Join(r.figures("| %s | %s |"), "\n"))
+		}
+	}
 }
 
-func row(b *strings.Builder, r *Row) {
-	fmt.Fprintf(b, "| %s | ", r.System)
+// nothing is in cells without a value.
+const nothing = "-"
+
+// writeTable writes a table without the columns that have no values.
+func writeTable(b *strings.Builder, table [][]string) {
+	kept := func(line []string) (list []string) {
+		for k, text := range line {
+			if slices.ContainsFunc(table[1:], func(l []string) bool { return l[k] != nothing }) {
+				list = append(list, cell(text))
+			}
+		}
+		return list
+	}
+	for i, line := range table {
+		line = kept(line)
+		fmt.Fprintf(b, "| %s |\n", strings.Join(line, " | "))
+		if i == 0 {
+			b.WriteString(strings.Repeat("|---", len(line)) + "|\n")
+		}
+	}
+}
+
+// cells are a row of the table.
+func (r *Row) cells() []string {
 	if r.Value.N == 0 {
-		why := append(slices.Clone(r.Failed), r.Invalid...)
-		path := "-"
+		line := append([]string{r.System}, slices.Repeat([]string{nothing}, 14)...)
+		path, why := nothing, slices.Concat(r.Failed, r.Invalid)
 		if len(r.Invalid) > 0 {
 			path = "**invalid**"
 		}
-		fmt.Fprintf(b, "- | - | - | - | - | - | - | - | - | - | - | %s | %s |\n", path, cell(why[0]))
-		return
+		return append(line, path, why[0])
 	}
-	fmt.Fprintf(b, "%s (%s to %s) | ", number(r.Value.Median), number(r.Value.Least), number(r.Value.Most))
+	line := []string{r.System, fmt.Sprintf("%s (%s to %s)", number(r.Value.Median), number(r.Value.Least), number(r.Value.Most)), nothing}
 	if r.Ratio.N > 0 {
-		fmt.Fprintf(b, "%.2f **%.2f** %.2f | ", r.Ratio.Least, r.Ratio.Median, r.Ratio.Most)
-	} else {
-		b.WriteString("- | ")
+		line[2] = fmt.Sprintf("%.2f **%.2f** %.2f", r.Ratio.Least, r.Ratio.Median, r.Ratio.Most)
 	}
-	lat := func(f func(*Latency) float64) string {
-		v, ok := r.median(func(s *Sample) (float64, bool) {
+	add := func(f func(*Sample) (float64, bool)) { line = append(line, numberOr(r.median(f))) }
+	for _, f := range []func(*Latency) float64{
+		func(l *Latency) float64 { return l.P50 }, func(l *Latency) float64 { return l.P90 }, func(l *Latency) float64 { return l.P99 },
+		func(l *Latency) float64 { return l.P999 }, func(l *Latency) float64 { return l.Max },
+	} {
+		add(func(s *Sample) (float64, bool) {
 			l := s.latency()
 			if l == nil {
 				return 0, false
 			}
 			return f(l), f(l) > 0
 		})
-		return numberOr(v, ok)
 	}
-	fmt.Fprintf(b, "%s | %s | %s | %s | ",
-		lat(func(l *Latency) float64 { return l.P50 }), lat(func(l *Latency) float64 { return l.P99 }),
-		lat(func(l *Latency) float64 { return l.P999 }), lat(func(l *Latency) float64 { return l.Max }))
-	cpu := func(f func(*CPU) float64) string {
-		v, ok := r.median(func(s *Sample) (float64, bool) {
+	for _, f := range []func(*CPU) float64{
+		func(c *CPU) float64 { return c.Machine }, func(c *CPU) float64 { return c.Server },
+		func(c *CPU) float64 { return c.Carriers }, func(c *CPU) float64 { return c.Kernel },
+	} {
+		add(func(s *Sample) (float64, bool) {
 			if s.CPU == nil {
 				return 0, false
 			}
 			return f(s.CPU), true
 		})
-		return numberOr(v, ok)
 	}
-	machine := cpu(func(c *CPU) float64 { return c.Machine })
 	if r.CPURatio.N > 0 {
-		machine += fmt.Sprintf(" (x %.2f)", r.CPURatio.Median)
+		line[8] += fmt.Sprintf(" (x %.2f)", r.CPURatio.Median)
 	}
-	fmt.Fprintf(b, "%s | %s | %s | %s | ", machine, cpu(func(c *CPU) float64 { return c.Server }),
-		cpu(func(c *CPU) float64 { return c.Carriers }), cpu(func(c *CPU) float64 { return c.Kernel }))
-	fmt.Fprintf(b, "%s | %s | %s |\n", r.calls(), r.path(), cell(strings.Join(r.notes(), "; ")))
-}
-
-func (r *Row) calls() string {
-	get := func(f func(*Calls) float64) string {
-		v, ok := r.median(func(s *Sample) (float64, bool) {
+	add(func(s *Sample) (float64, bool) {
+		if s.CPU == nil || s.CPU.ServerSide == nil {
+			return 0, false
+		}
+		return *s.CPU.ServerSide, true
+	})
+	for _, f := range []func(*Calls) float64{func(c *Calls) float64 { return c.Server }, func(c *Calls) float64 { return c.Carriers }} {
+		add(func(s *Sample) (float64, bool) {
 			if s.Calls == nil || s.Calls.Missing != "" {
 				return 0, false
 			}
 			return f(s.Calls), true
 		})
-		return numberOr(v, ok)
 	}
-	return get(func(c *Calls) float64 { return c.Server }) + ", " + get(func(c *Calls) float64 { return c.Carriers })
+	return append(line, r.path(), orText(strings.Join(r.notes(), "; "), nothing))
 }
 
 // path says how many samples were proved.
@@ -120,7 +151,7 @@ func (r *Row) path() string {
 	case len(r.Invalid) > 0:
 		return fmt.Sprintf("%d proved, others **invalid**", len(r.Samples))
 	case r.Samples[0].Path == nil:
-		return "-"
+		return nothing
 	}
 	return "proved"
 }
@@ -134,17 +165,20 @@ func (r *Row) notes() []string {
 	if len(r.Invalid) > 0 {
 		notes = append(notes, r.Invalid[0])
 	}
-	if v, ok := r.median(func(s *Sample) (float64, bool) {
-		if s.CPU == nil || s.CPU.ServerSide == nil {
-			return 0, false
-		}
-		return *s.CPU.ServerSide, true
-	}); ok {
-		notes = append(notes, "server side "+number(v)+" us")
+	if s := r.Samples[0]; s.Calls != nil && s.Calls.Missing != "" {
+		notes = append(notes, s.Calls.Missing)
 	}
 	if v, ok := r.median(func(s *Sample) (float64, bool) { return float64(s.Errors), s.Errors > 0 }); ok {
 		notes = append(notes, number(v)+" errors")
 	}
+	if !r.listsFigures() {
+		notes = append(notes, r.figures("%s %s")...)
+	}
+	return notes
+}
+
+// figures are what a workload adds, each as format wants it.
+func (r *Row) figures(format string) (list []string) {
 	keys := map[string]bool{}
 	for _, s := range r.Samples {
 		for k := range s.Extra {
@@ -153,10 +187,13 @@ func (r *Row) notes() []string {
 	}
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		v, _ := r.median(func(s *Sample) (float64, bool) { x, ok := s.Extra[k]; return x, ok })
-		notes = append(notes, k+" "+number(v))
+		list = append(list, fmt.Sprintf(format, k, number(v)))
 	}
-	return notes
+	return list
 }
+
+// listsFigures reports whether there are too many of them for a note.
+func (r *Row) listsFigures() bool { return len(r.Samples) > 0 && r.Samples[0].Text != "" }
 
 // number writes three or four digits that matter.
 func number(v float64) string {
@@ -177,12 +214,12 @@ func number(v float64) string {
 
 func numberOr(v float64, ok bool) string {
 	if !ok {
-		return "-"
+		return nothing
 	}
 	return number(v)
 }
 
-func orDash(s string) string { return orText(s, "-") }
+func orDash(s string) string { return orText(s, nothing) }
 
 func orText(s, otherwise string) string {
 	if s == "" {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ import (
 const (
 	resultsFile = "results.json"
 	reportFile  = "report.md"
+	microFile   = "micro.txt" // for benchstat
 )
 
 // Save measures and leaves results, tables and plots in a directory, which it
@@ -61,6 +63,15 @@ func Render(path, dir string, out io.Writer) error {
 	}
 	if err := errors.Join(Report(f, res, plots), f.Close()); err != nil {
 		return err
+	}
+	var micro strings.Builder
+	for _, s := range res.Samples {
+		micro.WriteString(s.Text)
+	}
+	if micro.Len() > 0 {
+		if err := os.WriteFile(filepath.Join(dir, microFile), []byte(micro.String()), 0o644); err != nil {
+			return err
+		}
 	}
 	return Report(out, res, nil)
 }

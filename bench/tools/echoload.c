@@ -257,9 +257,14 @@ static void turn(int64_t until)
  */
 static void open_all(void)
 {
-	int64_t begun = 0, deadline = now() + 120000000000LL;
+	const int64_t patience = 10000000000LL; /* for one */
+	int64_t begun = 0, last = 0, deadline = now() + patience;
 
 	while (opened < count) {
+		if (opened > last) {
+			last = opened;
+			deadline = now() + patience;
+		}
 		while (begun < count && begun - opened < 4) {
 			conns[begun].since = now();
 			start(&conns[begun++]);
