@@ -31,8 +31,8 @@ const module = "netcon/"
 var floors = map[string]int{
 	"bpf": 0, "shm": 0, "tuning": 0, "dataplane/wire": 0, "dataplane/stat": 0, "dataplane/stream": 0,
 	"dataplane/frame": 1, "dataplane/fib": 1, "dataplane/neigh": 1, "dataplane/nexthop": 1, "dataplane/trace": 1, "dataplane/tcp": 1,
-	"dataplane/datagram": 1,
-	"dataplane/xsk":      2, "dataplane/udplink": 2, "dataplane/vxlan": 2, "dataplane/netstack": 2, "dataplane/socket": 2,
+	"dataplane/datagram": 1, "dataplane/rtnetlink": 1,
+	"dataplane/xsk": 2, "dataplane/udplink": 2, "dataplane/vxlan": 2, "dataplane/netstack": 2, "dataplane/socket": 2,
 	"dataplane/launch": 2, "dataplane/hostnet": 2,
 	"dataplane/worker": 3, "dataplane/config": 3, "dataplane/supervise": 3,
 	"dataplane":     4,

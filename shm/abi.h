@@ -57,6 +57,12 @@
  * socket: what was sent before the request was made, was sent before. So the
  * outcome of a send is asked for by NC_VERDICT after it: the shim does where the
  * destination is new to the socket.
+ *
+ * A socket that asks for interfaces (AF_NETLINK, NETLINK_ROUTE) is one end of an
+ * AF_UNIX SOCK_SEQPACKET pair: its records are datagrams of netlink, and an
+ * address given to a send is ignored by the kernel. Who makes the pair binds the
+ * daemon's end to an abstract name that looks like a sockaddr_nl of port id 0, so
+ * that native receives name a sender of the right length.
  */
 #ifndef NETCON_SHM_ABI_H
 #define NETCON_SHM_ABI_H
@@ -101,6 +107,9 @@ enum nc_op {
 	NC_PUBLISH,		/* no cookie. While the attach socket is open, the host
 				 * listens on addr for the container's port value: EACCES,
 				 * EADDRINUSE, EADDRNOTAVAIL, EPERM, EMFILE */
+	NC_NETLINK,		/* make a socket that asks for interfaces (value: its
+				 * port id, fd). NC_BIND (addr.scope: port id) and
+				 * NC_GETSOCKNAME (the same) know it too */
 	NC_OP_END
 };
 
@@ -125,6 +134,9 @@ enum nc_mark {
 #define NC_MARK_MUTE	0x04	/* shut down for sending */
 #define NC_MARK_PING	0x08	/* SOCK_DGRAM of ICMP */
 #define NC_MARK_RAW	0x10	/* SOCK_RAW of ICMP */
+
+/* The same of a socket that asks for interfaces. */
+#define NC_MARK_NETLINK	0x6e634f01u
 
 /*
  * getsockopt(any, NC_PROBE_LEVEL, 0) answers NC_PROBE_ANSWER to a process whose

@@ -34,6 +34,7 @@ const (
 	OpVerdict     = C.NC_VERDICT
 	OpErrorQueue  = C.NC_ERROR_QUEUE
 	OpPublish     = C.NC_PUBLISH
+	OpNetlink     = C.NC_NETLINK
 	OpEnd         = C.NC_OP_END
 
 	FlagWait   = C.NC_F_WAIT
@@ -80,6 +81,8 @@ const (
 	WantOrigDst6   = C.NC_D_WANT_ORIGDST6
 
 	PayloadMax = C.NC_PAYLOAD_MAX
+
+	MarkNetlink = C.NC_MARK_NETLINK
 
 	SizeofAddr    = C.sizeof_struct_nc_addr
 	SizeofAttach  = C.sizeof_struct_nc_attach

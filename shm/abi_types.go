@@ -26,7 +26,8 @@ const (
 	OpVerdict     = 0xd
 	OpErrorQueue  = 0xe
 	OpPublish     = 0xf
-	OpEnd         = 0x10
+	OpNetlink     = 0x10
+	OpEnd         = 0x11
 
 	FlagWait   = 0x1
 	FlagProbe  = 0x2
@@ -72,6 +73,8 @@ const (
 	WantOrigDst6   = 0x100000
 
 	PayloadMax = 0xffff
+
+	MarkNetlink = 0x6e634f01
 
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48

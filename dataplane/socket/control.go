@@ -135,7 +135,7 @@ func (t *Set) request(a *attached, pid int32, uid uint32, whole bool) {
 	}
 	r := &t.req
 	want := 1
-	if r.Op == shm.OpSocket || r.Op == shm.OpRevive {
+	if r.Op == shm.OpSocket || r.Op == shm.OpRevive || r.Op == shm.OpNetlink {
 		want = 2
 		if len(t.fds) == 2 && isUnixSocket(t.fds[1], pairKind(r)) {
 			socketFD = t.fds[1]
@@ -168,7 +168,15 @@ func (t *Set) request(a *attached, pid int32, uid uint32, whole bool) {
 		t.answer(replyFD, t.opPublish(a, r, pid, uid))
 		return
 	}
+	if r.Op == shm.OpNetlink {
+		t.answer(replyFD, t.opNetlink(r, socketFD))
+		return
+	}
 	s := t.byCookie[r.Cookie]
+	if n := t.netlinks[r.Cookie]; n != nil {
+		t.answer(replyFD, n.control(r, &t.reply))
+		return
+	}
 	if s == nil {
 		t.answerGone(replyFD, r)
 		return

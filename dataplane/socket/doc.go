@@ -8,6 +8,7 @@
 //	control.go   one request in, one reply out
 //	op_*.go      what the requests do: socket, bind, listen, connect, ...
 //	options.go   every socket option and what becomes of it
+//	netlink.go   sockets that ask for interfaces
 //	events.go    what the engine reports
 //	listener.go  engine's accept queue -> record and fd on the listener's pair
 //	tx.go        application -> Tx ring -> engine

@@ -216,6 +216,9 @@ func (t *Set) Close() {
 	for len(t.published) > 0 {
 		t.Unpublish(t.published[0].id)
 	}
+	for _, n := range t.netlinks {
+		t.closeNetlink(n)
+	}
 	t.dropSpare()
 	t.closed = true
 }

@@ -14,7 +14,7 @@ import (
 
 // pairKind is the type of pair that a request for a socket comes with.
 func pairKind(r *shm.Request) int32 {
-	if r.Op == shm.OpSocket && r.Level != 0 && r.Level != unix.SOCK_STREAM {
+	if r.Op == shm.OpNetlink || r.Op == shm.OpSocket && r.Level != 0 && r.Level != unix.SOCK_STREAM {
 		return unix.SOCK_SEQPACKET
 	}
 	return unix.SOCK_STREAM

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"netcon/dataplane/rtnetlink"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
 	"netcon/shm"
@@ -52,6 +53,8 @@ type Config struct {
 	// MaxBuffers bounds how many buffers of the worker's pool the container
 	// may hold at once; zero: as many as there are.
 	MaxBuffers int
+	// Interfaces answers sockets that ask for interfaces; nil: there are none.
+	Interfaces *rtnetlink.Responder
 }
 
 // Bounds of one visit or turn.
@@ -77,6 +80,7 @@ type Set struct {
 	slab     slab
 	byCookie map[uint64]*sock
 	attached map[*attached]struct{}
+	netlinks map[uint64]*netlink // by cookie
 	tombs    graves
 	// listening is the listeners, as user values, and some that were ones.
 	listening []uint64
@@ -93,6 +97,7 @@ type Set struct {
 	queue      int                 // their number
 	ctlQueue   []*attached         // ready attach sockets
 	ctlSpare   []*attached         // the other half of the double buffer
+	nlQueue    []*netlink          // ready sockets that ask for interfaces
 	deferred   map[uint64]deferral // by the connection's user value
 	deferEnd   time.Time           // when the first of them ends
 	paused     []uint64            // sockets that wait for memory or fds, as user values
@@ -138,6 +143,7 @@ func New(cfg Config) *Set {
 		slab:      slab{max: cfg.MaxSockets},
 		byCookie:  make(map[uint64]*sock),
 		attached:  make(map[*attached]struct{}),
+		netlinks:  make(map[uint64]*netlink),
 		scratch:   make([]byte, scratchSize),
 		fds:       make([]int32, 0, maxControlFDs+1),
 		trees:     make(map[*tree]struct{}),
@@ -185,7 +191,7 @@ func (t *Set) Len() int { return t.slab.live }
 
 // Busy reports whether Work has something to do.
 func (t *Set) Busy() bool {
-	return t.queue > 0 || len(t.ctlQueue) > 0 || t.listeners && len(t.published) > 0 ||
+	return t.queue > 0 || len(t.ctlQueue) > 0 || len(t.nlQueue) > 0 || t.listeners && len(t.published) > 0 ||
 		len(t.refusing) > 0 && len(t.paused) == 0
 }
 
@@ -225,6 +231,9 @@ func (t *Set) Work(budget int) (more bool) {
 		t.refuse()
 	}
 	budget -= t.control(max(1, budget/2))
+	if len(t.nlQueue) > 0 {
+		t.answerNetlinks()
+	}
 	for n := min(max(1, budget), t.queue); n > 0; n-- {
 		s := t.pop()
 		if s.state == stFree {

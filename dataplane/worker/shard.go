@@ -11,6 +11,7 @@ import (
 
 	"netcon/dataplane/hostnet"
 	"netcon/dataplane/neigh"
+	"netcon/dataplane/rtnetlink"
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
@@ -108,6 +109,9 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 		Host: s.host, Networks: cfg.Subnets, Gateway4: cfg.Gateway4.IsValid(), Gateway6: cfg.Gateway6.IsValid(),
 		Listen:  cfg.Listen,
 		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
+		Interfaces: rtnetlink.New(rtnetlink.Config{
+			MAC: cfg.MAC, MTU: cfg.MTU, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,
+		}),
 	})
 	s.set.SetWayOut(cfg.WayOut)
 	s.neigh = s.newNeigh()
