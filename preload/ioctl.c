@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ioctl(2): what is on its way to the peer, and the size of the next datagram. A pair's end counts the memory its
- * own queue takes, not bytes, and knows nothing of what the daemon has.
+ * ioctl(2): interfaces (ifreq.c), the size of the next datagram, and what is on its
+ * way to the peer. A pair's end counts the memory its own queue takes, not bytes,
+ * and knows nothing of what the daemon has.
  *
  * The function has one more argument or none: both C libraries and both
  * architectures pass it in the register of a third one.
  */
 #include "datagram.h"
+#include "netlink.h"
 
 NC_EXPORT int ioctl(int fd, unsigned long request, void *arg);
 
@@ -31,7 +33,10 @@ static int outq(int fd, int unsent, int *n)
 int ioctl(int fd, unsigned long request, void *arg)
 {
 	uint32_t r = (uint32_t)request;
+	int err = nc_ifreq(fd, r, arg);
 
+	if (err != NC_GONE)
+		return nc_return(err);
 	if (r == FIONREAD && nc_datagram_mark(fd)) {
 		if (!arg)
 			return nc_return(-EFAULT);

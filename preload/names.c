@@ -5,6 +5,7 @@
  * daemon's knowledge: it answers EINVAL or EAFNOSUPPORT to the wrong one.
  */
 #include "mark.h"
+#include "netlink.h"
 
 NC_EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len);
 NC_EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len);
@@ -116,6 +117,8 @@ int bind(int fd, const struct sockaddr *addr, socklen_t len)
 	struct nc_reply rp;
 	int err;
 
+	if (addr && addr->sa_family == AF_NETLINK && nc_config() && nc_is_netlink(fd))
+		return nc_return(nc_netlink_bind(fd, addr, len));
 	if (!nc_config() || !nc_mark_get(fd))
 		return nc_return(nc_sys3(__NR_bind, fd, addr, len));
 	nc_request_init(&rq, NC_BIND, 0);
@@ -141,6 +144,8 @@ static int name(int fd, enum nc_op op, struct sockaddr *addr, socklen_t *len)
 
 int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
+	if (nc_config() && nc_is_netlink(fd))
+		return nc_return(nc_netlink_name(fd, addr, len));
 	if (!nc_config() || !nc_mark_get(fd))
 		return nc_return(nc_sys3(__NR_getsockname, fd, addr, len));
 	return nc_return(name(fd, NC_GETSOCKNAME, addr, len));

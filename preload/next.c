@@ -56,6 +56,12 @@ void nc_find_next(void)
 		FIND(sendfile, "sendfile");
 	FIND(fopen, "fopen");
 	FIND(posix_spawn, "posix_spawn");
+	FIND(getifaddrs, "getifaddrs");
+	FIND(freeifaddrs, "freeifaddrs");
+	FIND(if_nametoindex, "if_nametoindex");
+	FIND(if_indextoname, "if_indextoname");
+	FIND(if_nameindex, "if_nameindex");
+	FIND(if_freenameindex, "if_freenameindex");
 	FIND(posix_spawnp, "posix_spawnp");
 #undef FIND
 }

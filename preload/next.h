@@ -33,6 +33,12 @@ struct nc_next {
 	long (*sendfile)(int out, int in, int64_t *offset, size_t n);
 	void *(*fopen)(const char *path, const char *mode);
 	nc_spawn *posix_spawn, *posix_spawnp;
+	int (*getifaddrs)(void **list);
+	void (*freeifaddrs)(void *list);
+	unsigned (*if_nametoindex)(const char *name);
+	char *(*if_indextoname)(unsigned index, char *name);
+	void *(*if_nameindex)(void);
+	void (*if_freenameindex)(void *list);
 };
 extern struct nc_next nc_next;
 

@@ -18,6 +18,8 @@
  *	epoll.c		sets that a new pair has to be in
  *	exec.c		programs that clean the environment of the next one
  *	supervised.c	programs that this library does not reach
+ *	netlink.c ifaddrs.c ifreq.c
+ *			interfaces, and sockets that ask for them
  *	direct.c	syscall(2)
  *	if_inet6.c	a file that says whether there is IPv6
  *

@@ -9,6 +9,7 @@
  */
 #include "datagram.h"
 #include "epoll.h"
+#include "netlink.h"
 
 NC_EXPORT int socket(int family, int type, int protocol);
 NC_EXPORT int __socket(int family, int type, int protocol) __attribute__((alias("socket")));
@@ -149,6 +150,11 @@ int socket(int family, int type, int protocol)
 	uint32_t mark = NC_MARK_FRESH;
 	int fd;
 
+	if (config && family == AF_NETLINK && protocol == NETLINK_ROUTE) {
+		fd = nc_netlink_socket(type);
+		if (fd != NC_GONE || !config->to_kernel)
+			return nc_return(fd);
+	}
 	if (!config)
 		goto native;
 	if (is_tcp(family, type)) {

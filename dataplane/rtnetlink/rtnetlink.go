@@ -158,13 +158,7 @@ func (h *Responder) get(r *request, a *answer) (answered bool, e syscall.Errno) 
 			a.link(&h.links[i], unix.NLM_F_MULTI)
 		}
 	case unix.RTM_GETADDR:
-		for i := range h.links {
-			for _, p := range h.links[i].addrs {
-				if family == unix.AF_UNSPEC || family == familyOf(p.Addr()) {
-					a.address(&h.links[i], p)
-				}
-			}
-		}
+		h.addresses(family, a)
 	case unix.RTM_GETROUTE:
 		h.routes(family, a)
 	default:
@@ -201,6 +195,22 @@ func (h *Responder) find(body []byte) (*link, syscall.Errno) {
 		}
 	}
 	return nil, unix.ENODEV
+}
+
+// addresses dumps the addresses, of one family after the other.
+func (h *Responder) addresses(family uint8, a *answer) {
+	for _, f := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if family != unix.AF_UNSPEC && family != f {
+			continue
+		}
+		for i := range h.links {
+			for _, p := range h.links[i].addrs {
+				if familyOf(p.Addr()) == f {
+					a.address(&h.links[i], p)
+				}
+			}
+		}
+	}
 }
 
 // routes dumps the main table.

@@ -92,7 +92,7 @@ func TestDumps(t *testing.T) {
 		want   []string
 	}{
 		{unix.RTM_GETLINK, 0, []string{"lo", "eth0"}},
-		{unix.RTM_GETADDR, 0, []string{"is 127.0.0.1", "is ::1", "is 10.42.0.1 all 10.42.0.255", "is fd42::1"}},
+		{unix.RTM_GETADDR, 0, []string{"is 127.0.0.1", "is 10.42.0.1 all 10.42.0.255", "is ::1", "is fd42::1"}},
 		{unix.RTM_GETADDR, unix.AF_INET, []string{"is 127.0.0.1", "is 10.42.0.1 all 10.42.0.255"}},
 		{unix.RTM_GETADDR, unix.AF_INET6, []string{"is ::1", "is fd42::1"}},
 		{unix.RTM_GETADDR, 7, nil},

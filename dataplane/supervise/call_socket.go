@@ -16,6 +16,10 @@ import (
 // fall back to TCP.
 func (s *supervisor) socket(t *target) {
 	kind, protocol := t.intArg(1), t.intArg(2)
+	if t.intArg(0) == unix.AF_NETLINK {
+		s.netlinkSocket(t, kind)
+		return
+	}
 	if kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != unix.SOCK_STREAM {
 		t.pass()
 		return

@@ -7,7 +7,8 @@
 //
 // Exec starts a supervisor, puts itself under a seccomp filter and becomes the
 // program. The filter (filter.go) hands control calls alone to the supervisor:
-// socket, bind, listen, connect, accept, shutdown, names and options. Bytes,
+// socket, bind, listen, connect, accept, shutdown, names, options, and what asks
+// for interfaces. Bytes,
 // readiness, dup, fork and close are the kernel's, on the same AF_UNIX pairs that
 // the preload library makes (see shm/abi.h): to the daemon both look alike, and
 // sockets pass from the one kind of program to the other.

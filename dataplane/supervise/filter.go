@@ -35,10 +35,20 @@ const (
 	siocOutqNsd = 0x894b // SIOCOUTQNSD, linux/sockios.h
 )
 
+// interfaceRequests are the requests of ioctl that ask for interfaces, netdevice(7).
+var interfaceRequests = []uint32{
+	unix.SIOCGIFNAME, unix.SIOCGIFCONF, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFBRDADDR,
+	unix.SIOCGIFNETMASK, unix.SIOCGIFMETRIC, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFINDEX, unix.SIOCGIFTXQLEN,
+}
+
 // receiveFlags are the flags of recvfrom and recvmsg that a pair does not know:
 // MSG_TRUNC takes bytes without copying them, MSG_ERRQUEUE reads a queue that is
 // always empty.
 const receiveFlags = unix.MSG_TRUNC | unix.MSG_ERRQUEUE
+
+// dumpRequest is the length of a request for a dump by musl's getifaddrs, which
+// sends it without an address, and expects the answer to be there when it returns.
+const dumpRequest = 20
 
 // assembler builds a program whose jumps are to labels further down.
 type assembler struct {
@@ -73,6 +83,14 @@ func (a *assembler) atLeast(k uint32, to string) { a.branch(unix.BPF_JGE, k, to,
 
 // any jumps if the loaded value has one of the bits.
 func (a *assembler) any(bits uint32, to string) { a.branch(unix.BPF_JSET, bits, to, false) }
+
+// pointer jumps if an argument is not NULL.
+func (a *assembler) pointer(n uint32, to string) {
+	a.loadArg(n)
+	a.unless(0, to)
+	a.load(dataArgs + 8*n + 4)
+	a.unless(0, to)
+}
 
 func (a *assembler) branch(compare uint16, k uint32, to string, miss bool) {
 	a.jumps = append(a.jumps, jump{len(a.code), to, miss})
@@ -118,16 +136,19 @@ func filter() []unix.SockFilter {
 	a.loadArg(1)
 	a.equal(siocOutq, "notify")
 	a.equal(siocOutqNsd, "notify")
+	for _, r := range interfaceRequests {
+		a.equal(r, "notify")
+	}
 	a.ret(unix.SECCOMP_RET_ALLOW)
 	a.label("sendto")
-	a.loadArg(4)
-	a.unless(0, "notify")
-	a.load(dataArgs + 8*4 + 4) // the pointer's high half
-	a.unless(0, "notify")
+	a.pointer(4, "notify")
+	a.loadArg(2)
+	a.equal(dumpRequest, "notify")
 	a.ret(unix.SECCOMP_RET_ALLOW)
 	a.label("recvfrom")
 	a.loadArg(3)
 	a.any(receiveFlags, "notify")
+	a.pointer(4, "notify")
 	a.ret(unix.SECCOMP_RET_ALLOW)
 	a.label("recvmsg")
 	a.loadArg(2)
@@ -137,6 +158,9 @@ func filter() []unix.SockFilter {
 	a.loadArg(0)
 	a.equal(unix.AF_INET, "notify")
 	a.equal(unix.AF_INET6, "notify")
+	a.unless(unix.AF_NETLINK, "allow")
+	a.loadArg(2)
+	a.equal(unix.NETLINK_ROUTE, "notify")
 	a.ret(unix.SECCOMP_RET_ALLOW)
 	a.label("option")
 	a.loadArg(1)

@@ -70,6 +70,15 @@ func (s *supervisor) dispatch(t *target) {
 		return
 	}
 	v := virtual{supervisor: s, target: *t, fd: fd, mark: markOf(fd)}
+	if v.mark == shm.MarkNetlink {
+		v.netlink()
+		return
+	}
+	if t.call.nr == unix.SYS_IOCTL && isInterfaceRequest(uint32(t.arg(1))) {
+		v.interfaceRequest()
+		v.close()
+		return
+	}
 	if v.mark == 0 {
 		v.pass()
 		v.close()
@@ -107,7 +116,10 @@ func (v *virtual) control() error {
 	case unix.SYS_SETSOCKOPT:
 		v.end(0, v.setsockopt())
 	case unix.SYS_SENDTO:
-		return v.sendTo()
+		if v.arg(4) != 0 {
+			return v.sendTo()
+		}
+		v.pass()
 	case unix.SYS_RECVFROM:
 		return v.receive(v.intArg(3))
 	case unix.SYS_RECVMSG:

@@ -28,10 +28,13 @@ func (v *virtual) end(val int64, e syscall.Errno) { v.target.end(val, public(e))
 // markOf reads the mark of a descriptor; 0: it is none of ours.
 func markOf(fd int) uint32 {
 	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
-	if err != nil || uint32(m) < shm.MarkFresh || uint32(m) > shm.MarkShut {
+	switch mark := uint32(m); {
+	case err != nil:
 		return 0
+	case mark >= shm.MarkFresh && mark <= shm.MarkShut, mark == shm.MarkNetlink:
+		return mark
 	}
-	return uint32(m)
+	return 0
 }
 
 // move sets another mark, and takes away the limit for reads that the preload

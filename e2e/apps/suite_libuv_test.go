@@ -24,24 +24,8 @@ func init() {
 	addSuite(suite{
 		name: "suite-libuv", packages: []string{"libuv1", "dpkg-dev", "gcc", "libc6-dev"}, bytes: 1 << 20,
 		does: "uv_run_tests of Debian's source package: TCP, pipes, poll, passed descriptors",
-		run:  libuvTests, known: libuvKnown(),
+		run:  libuvTests, known: map[string]string{"emfile": "a full descriptor table", "poll_oob": "urgent data"},
 	})
-}
-
-// libuvKnown names the tests that differ.
-func libuvKnown() map[string]string {
-	known := map[string]string{
-		"emfile":   "a full descriptor table",
-		"poll_oob": "urgent data",
-	}
-	// Skipped: libuv looks for an interface with an IPv6 address.
-	for _, name := range []string{
-		"tcp6_local_connect_timeout", "tcp6_ping_pong", "tcp6_ping_pong_vec", "tcp_bind6_error_addrinuse", "tcp_bind6_error_addrnotavail",
-		"tcp_bind6_error_fault", "tcp_bind6_error_inval", "tcp_bind6_localhost_ok", "tcp_create_early_bad_bind",
-	} {
-		known[name] = "interfaces are the host's"
-	}
-	return known
 }
 
 // source unpacks a Debian source package, and makes of it what script makes. A

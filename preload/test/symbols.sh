@@ -11,7 +11,7 @@ if "$readelf" -d "$lib" | grep -E 'NEEDED|TEXTREL|RPATH|RUNPATH'; then exit 1; f
 if "$readelf" -V "$lib" | grep -q '^Version'; then echo "symbol versions"; exit 1; fi
 defined=$("$nm" -D --defined-only "$lib" | awk '{ print $3 }' | LC_ALL=C sort | tr '\n' ' ')
 want='__connect __read __read_chk __recv_chk __recvfrom_chk __send __socket __write accept accept4 bind connect '\
-'execl execle execlp execv execve execveat execvp execvpe fexecve fopen fopen64 getpeername getsockname getsockopt ioctl listen '\
+'execl execle execlp execv execve execveat execvp execvpe fexecve fopen fopen64 freeifaddrs getifaddrs getpeername getsockname getsockopt if_freenameindex if_indextoname if_nameindex if_nametoindex ioctl listen '\
 'posix_spawn posix_spawnp read readv recv recvfrom recvmmsg recvmsg send sendfile sendfile64 sendmmsg sendmsg sendto '\
 'setsockopt shutdown socket splice syscall write writev '
 [ "$defined" = "$want" ] || { echo "defined: $defined"; exit 1; }

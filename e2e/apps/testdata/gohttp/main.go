@@ -6,6 +6,7 @@
 //	gohttp client ADDRESS PORT CLIENTS REQUESTS BYTES
 //		each client: REQUESTS posts of BYTES over a connection that is kept,
 //		then one with Connection: close; compared; prints "ok"
+//	gohttp interfaces			prints names and addresses of interfaces
 //	gohttp shell COMMAND			runs a shell
 package main
 
@@ -32,6 +33,8 @@ func main() {
 		err = serve(net.JoinHostPort(a[1], a[2]))
 	case "client":
 		err = client(net.JoinHostPort(a[1], a[2]), number(a[3]), number(a[4]), number(a[5]))
+	case "interfaces":
+		err = interfaces()
 	case "shell":
 		c := exec.Command("/bin/sh", "-c", a[1])
 		c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -41,6 +44,25 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func interfaces() error {
+	list, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		addrs, err := i.Addrs()
+		if err != nil {
+			return err
+		}
+		same, err := net.InterfaceByName(i.Name)
+		if err != nil || same.Index != i.Index {
+			return fmt.Errorf("%s by its name: %v, %w", i.Name, same, err)
+		}
+		fmt.Println(i.Name, i.Flags, addrs)
+	}
+	return nil
 }
 
 func number(s string) int {
