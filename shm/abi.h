@@ -138,6 +138,9 @@ enum nc_mark {
 /* The same of a socket that asks for interfaces. */
 #define NC_MARK_NETLINK	0x6e634f01u
 
+/* A datagram socket whose other end is a supervisor: bare payloads. */
+#define NC_MARK_PLAIN	0x6e634f02u
+
 /*
  * getsockopt(any, NC_PROBE_LEVEL, 0) answers NC_PROBE_ANSWER to a process whose
  * system calls are supervised; no kernel has such a level.

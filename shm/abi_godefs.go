@@ -83,6 +83,7 @@ const (
 	PayloadMax = C.NC_PAYLOAD_MAX
 
 	MarkNetlink = C.NC_MARK_NETLINK
+	MarkPlain   = C.NC_MARK_PLAIN
 
 	SizeofAddr    = C.sizeof_struct_nc_addr
 	SizeofAttach  = C.sizeof_struct_nc_attach

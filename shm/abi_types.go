@@ -75,6 +75,7 @@ const (
 	PayloadMax = 0xffff
 
 	MarkNetlink = 0x6e634f01
+	MarkPlain   = 0x6e634f02
 
 	SizeofAddr    = 0x20
 	SizeofAttach  = 0x48

@@ -11,8 +11,8 @@ import (
 	"netcon/shm"
 )
 
-// socket carries out socket(2) of AF_INET and AF_INET6: TCP is ours, the rest the
-// kernel's. Multipath TCP is refused as by a kernel without it, so that programs
+// socket carries out socket(2) of AF_INET and AF_INET6: TCP, UDP and ICMP are ours,
+// the rest the kernel's. Multipath TCP is refused as by a kernel without it, so that programs
 // fall back to TCP.
 func (s *supervisor) socket(t *target) {
 	kind, protocol := t.intArg(1), t.intArg(2)
@@ -20,8 +20,12 @@ func (s *supervisor) socket(t *target) {
 		s.netlinkSocket(t, kind)
 		return
 	}
-	if kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != unix.SOCK_STREAM {
-		t.pass()
+	if bare := kind &^ (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK); bare != unix.SOCK_STREAM {
+		if isDatagram(t.intArg(0), bare, protocol) {
+			s.datagramSocket(t)
+		} else {
+			t.pass()
+		}
 		return
 	}
 	switch protocol {

@@ -20,12 +20,13 @@ const (
 var always = []uint32{
 	unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_CONNECT, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
 	unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_SHUTDOWN,
+	unix.SYS_SENDMSG, unix.SYS_RECVMSG, // whether they have an address is in the program's memory
 }
 
 // Options of SOL_SOCKET that the pair itself has, or that mark it: the kernel's
 // in any case, and what the preload library asks all the time.
 var nativeOptions = []uint32{
-	unix.SO_TYPE, unix.SO_COOKIE, unix.SO_MAX_PACING_RATE, unix.SO_PEEK_OFF,
+	unix.SO_COOKIE, unix.SO_MAX_PACING_RATE, unix.SO_PEEK_OFF,
 	unix.SO_RCVTIMEO_OLD, unix.SO_SNDTIMEO_OLD, unix.SO_RCVTIMEO_NEW, unix.SO_SNDTIMEO_NEW,
 }
 
@@ -130,7 +131,6 @@ func filter() []unix.SockFilter {
 	a.equal(unix.SYS_GETSOCKOPT, "option")
 	a.equal(unix.SYS_SETSOCKOPT, "option")
 	a.equal(unix.SYS_RECVFROM, "recvfrom")
-	a.equal(unix.SYS_RECVMSG, "recvmsg")
 	a.equal(unix.SYS_SENDTO, "sendto")
 	a.unless(unix.SYS_IOCTL, "allow")
 	a.loadArg(1)
@@ -149,10 +149,6 @@ func filter() []unix.SockFilter {
 	a.loadArg(3)
 	a.any(receiveFlags, "notify")
 	a.pointer(4, "notify")
-	a.ret(unix.SECCOMP_RET_ALLOW)
-	a.label("recvmsg")
-	a.loadArg(2)
-	a.any(receiveFlags, "notify")
 	a.ret(unix.SECCOMP_RET_ALLOW)
 	a.label("socket")
 	a.loadArg(0)

@@ -20,6 +20,7 @@ type supervisor struct {
 	requests *launch.Requests
 	toKernel bool // sockets are the kernel's while the daemon is gone
 	parking  *parking
+	relay    *relay
 }
 
 // serve answers calls until the last process under the filter has ended.
@@ -30,6 +31,10 @@ func serve(notify int, a *launch.Attachment, missing launch.Missing) error {
 	if s.parking, err = newParking(notify); err != nil {
 		return err
 	}
+	if s.relay, err = newRelay(); err != nil {
+		return err
+	}
+	go s.relay.run()
 	failed := make(chan error, 1)
 	go func() { failed <- s.loop() }()
 	select {
@@ -79,6 +84,12 @@ func (s *supervisor) dispatch(t *target) {
 		v.close()
 		return
 	}
+	if v.mark == shm.MarkPlain {
+		if v.datagram() != errParked {
+			v.close()
+		}
+		return
+	}
 	if v.mark == 0 {
 		v.pass()
 		v.close()
@@ -124,6 +135,8 @@ func (v *virtual) control() error {
 		return v.receive(v.intArg(3))
 	case unix.SYS_RECVMSG:
 		return v.receive(v.intArg(2))
+	case unix.SYS_SENDMSG:
+		v.pass()
 	case unix.SYS_IOCTL:
 		v.end(0, v.outq())
 	default:

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"netcon/shm"
 )
 
 // notification is struct seccomp_notif, linux/seccomp.h.
@@ -107,5 +109,25 @@ func writeMemory(tid int, address uint64, p []byte) bool {
 	return err == nil && n == len(p)
 }
 
+// sendRecord sends a record, which may be empty, with a descriptor if pass is not
+// negative. (Sendmsg of x/sys makes a byte of none.)
+func sendRecord(fd int, p []byte, pass int) syscall.Errno {
+	iov := unix.Iovec{Base: unsafe.SliceData(p)}
+	iov.SetLen(len(p))
+	h := unix.Msghdr{Iov: &iov}
+	h.SetIovlen(1)
+	if pass >= 0 {
+		rights := unix.UnixRights(pass)
+		h.Control = unsafe.SliceData(rights)
+		h.SetControllen(len(rights))
+	}
+	_, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	runtime.KeepAlive(p)
+	return e
+}
+
 // addressOf is where p lies in this process, for another that may look.
 func addressOf(p *uint64) uintptr { return uintptr(unsafe.Pointer(p)) }
+
+// addrBytes views an address.
+func addrBytes(a *shm.Addr) []byte { return (*[shm.SizeofAddr]byte)(unsafe.Pointer(a))[:] }

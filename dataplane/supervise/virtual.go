@@ -16,8 +16,9 @@ import (
 type virtual struct {
 	*supervisor
 	target
-	fd   int // our descriptor of the application's end
-	mark uint32
+	fd    int // our descriptor of the application's end
+	mark  uint32
+	known uint64 // under what the daemon knows it; 0: SO_COOKIE of fd
 }
 
 func (v *virtual) close() { _ = unix.Close(v.fd) }
@@ -31,7 +32,7 @@ func markOf(fd int) uint32 {
 	switch mark := uint32(m); {
 	case err != nil:
 		return 0
-	case mark >= shm.MarkFresh && mark <= shm.MarkShut, mark == shm.MarkNetlink:
+	case mark >= shm.MarkFresh && mark <= shm.MarkShut, mark == shm.MarkNetlink, mark == shm.MarkPlain:
 		return mark
 	}
 	return 0
@@ -47,7 +48,13 @@ func (v *virtual) move(mark uint32) syscall.Errno {
 }
 
 // request begins a request about the socket.
-func (v *virtual) request(op uint16) *shm.Request { return launch.NewRequest(op, launch.Cookie(v.fd)) }
+func (v *virtual) request(op uint16) *shm.Request {
+	cookie := v.known
+	if cookie == 0 {
+		cookie = launch.Cookie(v.fd)
+	}
+	return launch.NewRequest(op, cookie)
+}
 
 // ask asks about the socket. The program's call makes no descriptor, so it is
 // not told of a full table.
