@@ -55,6 +55,7 @@ func (o *ours) open(f stream.Family, p stream.Protocol) int {
 	o.k = append(o.k, k)
 	return len(o.k) - 1
 }
+
 func (o *ours) set(k int, opt stream.Option, v int) string {
 	return errText(o.h.SetOption(o.k[k], opt, v))
 }

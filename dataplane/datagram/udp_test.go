@@ -110,8 +110,10 @@ func TestReassembly(t *testing.T) {
 			{"in order", func(fs [][]byte) [][]byte { return fs }, 1, nil},
 			{"reversed", func(fs [][]byte) [][]byte { slices.Reverse(fs); return fs }, 1, nil},
 			{"shuffled", func(fs [][]byte) [][]byte { fs[0], fs[2] = fs[2], fs[0]; fs[1], fs[4] = fs[4], fs[1]; return fs }, 1, nil},
-			{"copies", func(fs [][]byte) [][]byte { return append([][]byte{fs[0], fs[0], fs[1], fs[1]}, fs[1:]...) }, 1,
-				map[string]uint64{"fragment_invalid": 3}},
+			{
+				"copies", func(fs [][]byte) [][]byte { return append([][]byte{fs[0], fs[0], fs[1], fs[1]}, fs[1:]...) }, 1,
+				map[string]uint64{"fragment_invalid": 3},
+			},
 			{"one missing", func(fs [][]byte) [][]byte { return append(fs[:2:2], fs[3:]...) }, 0, nil},
 			{"overlap", func(fs [][]byte) [][]byte {
 				o := shift(clone(fs)[1], -8)
@@ -121,8 +123,10 @@ func TestReassembly(t *testing.T) {
 				last := fs[len(fs)-1]
 				return [][]byte{last, shift(bytes.Clone(fs[1]), 16384)}
 			}, 0, map[string]uint64{"fragment_invalid": 2}},
-			{"beyond 64 KiB", func(fs [][]byte) [][]byte { return [][]byte{shift(bytes.Clone(fs[1]), 65528-1600)} }, 0,
-				map[string]uint64{"fragment_invalid": 1}},
+			{
+				"beyond 64 KiB", func(fs [][]byte) [][]byte { return [][]byte{shift(bytes.Clone(fs[1]), 65528-1600)} }, 0,
+				map[string]uint64{"fragment_invalid": 1},
+			},
 		} {
 			b, k, fs := fragmentsOf(t, v6, 9000)
 			for _, f := range c.edit(fs) {
