@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datagrams: names, boundaries, addresses, errors, queues. */
-#include "litmus.h"
+#include "dgram.h"
 
-#include <linux/errqueue.h>
-
-static int udp(void)
+int udp(void)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct timeval limit = { .tv_sec = 3 };
@@ -14,7 +12,7 @@ static int udp(void)
 	return fd;
 }
 
-static int udp6(void)
+int udp6(void)
 {
 	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
 	struct timeval limit = { .tv_sec = 3 };
@@ -42,14 +40,14 @@ static int bound6(const char *ip)
 }
 
 /* sendto by address and port. */
-static long to(int fd, const char *text, size_t n, const char *ip, int port)
+long to(int fd, const char *text, size_t n, const char *ip, int port)
 {
 	struct sockaddr_in a = at(ip, port);
 
 	return sendto(fd, text, n, 0, (struct sockaddr *)&a, sizeof a);
 }
 
-static long to6(int fd, const char *text, size_t n, const char *ip, int port)
+long to6(int fd, const char *text, size_t n, const char *ip, int port)
 {
 	struct sockaddr_in6 a = at6(ip, port);
 
@@ -57,7 +55,7 @@ static long to6(int fd, const char *text, size_t n, const char *ip, int port)
 }
 
 /* An address without its port, unless that is none. */
-static const char *address(const void *from, socklen_t len)
+const char *address(const void *from, socklen_t len)
 {
 	static char text[4][160];
 	static int turn;
@@ -307,107 +305,6 @@ LITMUS(dgram_connected)
 	say_received("another", c);
 	say("to the peer: %s", R(send(a, "hi", 2, 0)));
 	say_received("the peer", b);
-}
-
-LITMUS(dgram_refused)
-{
-	int port = free_port(), a = udp();
-	struct sockaddr_in dead = at("127.0.0.1", port);
-	char x[8];
-
-	NEED(dial(a, "127.0.0.1", port) == 0);
-	NEED(send(a, "x", 1, 0) == 1);
-	say("recv: %s", R(recv(a, x, 8, 0)));
-	say("again: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
-	NEED(send(a, "x", 1, 0) == 1);
-	settle();
-	say("send: %s", R(send(a, "x", 1, 0)));
-	say("again: %s", R(send(a, "x", 1, 0)));
-	settle();
-	say("SO_ERROR: %s", error_name(pending_error(a)));
-	say("again: %d", pending_error(a));
-	NEED(write(a, "x", 1) == 1);
-	settle();
-	say("read: %s", R(read(a, x, 8)));
-	NEED(write(a, "x", 1) == 1);
-	settle();
-	say("sendto: %s", R(sendto(a, "x", 1, 0, (struct sockaddr *)&dead, sizeof dead)));
-	close(a);
-	a = udp();
-	say("unconnected: %s", R(to(a, "x", 1, "127.0.0.1", port)));
-	settle();
-	say("unconnected recv: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
-	say("unconnected send: %s", R(to(a, "x", 1, "127.0.0.1", port)));
-	say("unconnected SO_ERROR: %d", pending_error(a));
-}
-
-LITMUS(dgram_refused_blocking)
-{
-	int port = free_port(), a = udp6();
-	struct sockaddr_in6 dead = at6("::1", port);
-	char x[8];
-
-	NEED(connect(a, (struct sockaddr *)&dead, sizeof dead) == 0);
-	NEED(send(a, "x", 1, 0) == 1);
-	say("recv: %s", R(recv(a, x, 8, 0)));
-	NEED(send(a, "x", 1, 0) == 1);
-	settle();
-	say("poll: %s", polled(a, 1000));
-}
-
-static void say_extended(const char *what, int fd, int level, int option)
-{
-	char b[64] = "", control[256];
-	struct sockaddr_storage name = { 0 };
-	struct iovec iov = { b, sizeof b - 1 };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &name, .msg_namelen = sizeof name,
-		.msg_control = control, .msg_controllen = sizeof control,
-	};
-	const char *r = R(recvmsg(fd, &m, MSG_ERRQUEUE));
-
-	say("%s: %s \"%s\"", what, r, b);
-	if (*r < '0' || *r > '9')
-		return;
-	say("%s: flags %x, sent to %s", what, (unsigned)m.msg_flags, address(&name, m.msg_namelen));
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-		struct sock_extended_err e;
-
-		if (c->cmsg_level != level || c->cmsg_type != option)
-			continue;
-		memcpy(&e, CMSG_DATA(c), sizeof e);
-		say("%s: %s origin %d type %d code %d info %u by %s", what, error_name((int)e.ee_errno), e.ee_origin, e.ee_type,
-		    e.ee_code, e.ee_info, address(SO_EE_OFFENDER((struct sock_extended_err *)CMSG_DATA(c)), c->cmsg_len - CMSG_LEN(sizeof e)));
-	}
-}
-
-LITMUS(dgram_error_queue)
-{
-	int port = free_port(), a = udp();
-	char x[8];
-
-	say("IP_RECVERR: %s", set_option(a, IPPROTO_IP, IP_RECVERR, 1));
-	NEED(to(a, "first", 5, "127.0.0.1", port) == 5);
-	settle();
-	say("recv: %s", R(recv(a, x, 8, 0)));
-	say_extended("queue", a, IPPROTO_IP, IP_RECVERR);
-	say_extended("empty", a, IPPROTO_IP, IP_RECVERR);
-	NEED(to(a, "second", 6, "127.0.0.1", port) == 6);
-	settle();
-	say_extended("queue first", a, IPPROTO_IP, IP_RECVERR);
-	say("recv after: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
-}
-
-LITMUS(dgram_error_queue6)
-{
-	int port = free_port(), a = udp6();
-	char x[8];
-
-	say("IPV6_RECVERR: %s", set_option(a, IPPROTO_IPV6, IPV6_RECVERR, 1));
-	NEED(to6(a, "first", 5, "::1", port) == 5);
-	settle();
-	say("recv: %s", R(recv(a, x, 8, 0)));
-	say_extended("queue", a, IPPROTO_IPV6, IPV6_RECVERR);
 }
 
 LITMUS(dgram_dual_stack)

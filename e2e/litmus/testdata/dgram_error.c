@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Errors that the network reports for datagrams. */
+#include "dgram.h"
+
+#include <linux/errqueue.h>
+
+LITMUS(dgram_refused)
+{
+	int port = free_port(), a = udp();
+	struct sockaddr_in dead = at("127.0.0.1", port);
+	char x[8];
+
+	NEED(dial(a, "127.0.0.1", port) == 0);
+	NEED(send(a, "x", 1, 0) == 1);
+	say("recv: %s", R(recv(a, x, 8, 0)));
+	say("again: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
+	NEED(send(a, "x", 1, 0) == 1);
+	settle();
+	say("send: %s", R(send(a, "x", 1, 0)));
+	say("again: %s", R(send(a, "x", 1, 0)));
+	settle();
+	say("SO_ERROR: %s", error_name(pending_error(a)));
+	say("again: %d", pending_error(a));
+	NEED(write(a, "x", 1) == 1);
+	settle();
+	say("read: %s", R(read(a, x, 8)));
+	NEED(write(a, "x", 1) == 1);
+	settle();
+	say("sendto: %s", R(sendto(a, "x", 1, 0, (struct sockaddr *)&dead, sizeof dead)));
+	close(a);
+	a = udp();
+	say("unconnected: %s", R(to(a, "x", 1, "127.0.0.1", port)));
+	settle();
+	say("unconnected recv: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
+	say("unconnected send: %s", R(to(a, "x", 1, "127.0.0.1", port)));
+	say("unconnected SO_ERROR: %d", pending_error(a));
+}
+
+LITMUS(dgram_refused_blocking)
+{
+	int port = free_port(), a = udp6();
+	struct sockaddr_in6 dead = at6("::1", port);
+	char x[8];
+
+	NEED(connect(a, (struct sockaddr *)&dead, sizeof dead) == 0);
+	NEED(send(a, "x", 1, 0) == 1);
+	say("recv: %s", R(recv(a, x, 8, 0)));
+	NEED(send(a, "x", 1, 0) == 1);
+	settle();
+	say("poll: %s", polled(a, 1000));
+}
+
+static void say_extended(const char *what, int fd, int level, int option)
+{
+	char b[64] = "", control[256];
+	struct sockaddr_storage name = { 0 };
+	struct iovec iov = { b, sizeof b - 1 };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &name, .msg_namelen = sizeof name,
+		.msg_control = control, .msg_controllen = sizeof control,
+	};
+	const char *r = R(recvmsg(fd, &m, MSG_ERRQUEUE));
+
+	say("%s: %s \"%s\"", what, r, b);
+	if (*r < '0' || *r > '9')
+		return;
+	say("%s: flags %x, sent to %s", what, (unsigned)m.msg_flags, address(&name, m.msg_namelen));
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		struct sock_extended_err e;
+
+		if (c->cmsg_level != level || c->cmsg_type != option)
+			continue;
+		memcpy(&e, CMSG_DATA(c), sizeof e);
+		say("%s: %s origin %d type %d code %d info %u by %s", what, error_name((int)e.ee_errno), e.ee_origin, e.ee_type,
+		    e.ee_code, e.ee_info, address(SO_EE_OFFENDER((struct sock_extended_err *)CMSG_DATA(c)), c->cmsg_len - CMSG_LEN(sizeof e)));
+	}
+}
+
+LITMUS(dgram_error_queue)
+{
+	int port = free_port(), a = udp();
+	char x[8];
+
+	say("IP_RECVERR: %s", set_option(a, IPPROTO_IP, IP_RECVERR, 1));
+	NEED(to(a, "first", 5, "127.0.0.1", port) == 5);
+	settle();
+	say("recv: %s", R(recv(a, x, 8, 0)));
+	say_extended("queue", a, IPPROTO_IP, IP_RECVERR);
+	say_extended("empty", a, IPPROTO_IP, IP_RECVERR);
+	NEED(to(a, "second", 6, "127.0.0.1", port) == 6);
+	settle();
+	say_extended("queue first", a, IPPROTO_IP, IP_RECVERR);
+	say("recv after: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
+}
+
+LITMUS(dgram_error_queue6)
+{
+	int port = free_port(), a = udp6();
+	char x[8];
+
+	say("IPV6_RECVERR: %s", set_option(a, IPPROTO_IPV6, IPV6_RECVERR, 1));
+	NEED(to6(a, "first", 5, "::1", port) == 5);
+	settle();
+	say("recv: %s", R(recv(a, x, 8, 0)));
+	say_extended("queue", a, IPPROTO_IPV6, IPV6_RECVERR);
+}
