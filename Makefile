@@ -101,7 +101,7 @@ test: testdeps build lint ## all of it: lint, race, ctest, e2e; as root a skip i
 	exit $$status
 
 apps: build ## run every program of docs/apps.md on the kernel and under netcon (ONLY=REGEXP: some)
-	cd e2e/apps && NETCON_APPS=long NETCON_ONLY='$(ONLY)' $(GO) test -count=1 -timeout 60m -run '^TestApps$$'
+	cd e2e/apps && NETCON_APPS=long NETCON_ONLY='$(ONLY)' $(GO) test -count=1 -timeout 90m -run '^TestApps$$'
 
 bench: benchdeps build bench-tools ## netcon beside what else carries the same traffic, as root, under 30 minutes, into build/bench
 	build/netcon bench $(BENCHFLAGS)

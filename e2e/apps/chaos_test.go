@@ -102,6 +102,14 @@ func (e *env) hold(t *testing.T, listeners int) (now holdings) {
 			}
 			return err == nil && left == "" && (n <= listeners)
 		}, "the sockets of container %d to end", i)
+	}
+	return e.holds(t)
+}
+
+// holds returns what the daemons hold now.
+func (e *env) holds(t *testing.T) (now holdings) {
+	t.Helper()
+	for i, h := range []*host{e.a, e.b} {
 		now[i].rss, now[i].fds = testenv.RSS(t, h.daemon.Pid()), testenv.FDs(t, h.daemon.Pid())
 	}
 	return now

@@ -104,6 +104,8 @@ func redisTests(t *testing.T, h *host, only []string) outcomes {
 				}
 			case m[1] == "skip" || m[1] == "ignore":
 				got[name] = skipped
+			case m[1] == "exception":
+				got[unit+": exception"] = m[0] // it ends the unit
 			default:
 				got[name] = m[0]
 			}

@@ -36,6 +36,7 @@ var known = map[string][]string{
 // so a reset may look like an end, and a signal may interrupt any control call.
 // Which of them shows is a matter of time, in some.
 var knownStatic = map[string][]string{
+	"connect_interrupted":         {"connect:", "poll:"}, // before the supervisor has seen it
 	"listener_close":              {"0:", "1:", "2:"},
 	"listener_pause":              {"waiting connection:"},
 	"connect_unspec":              {"peer:"},
