@@ -117,7 +117,7 @@ func (e *env) holds(t *testing.T) (now holdings) {
 
 // grown is what a daemon may hold more than before once it has given back what
 // chaos left behind.
-const grown = 16 << 20
+const grown = 32 << 20
 
 // flat waits until the daemons hold what they held before, but for little: they
 // give memory back when traffic has stopped.
