@@ -31,6 +31,7 @@
 //	dataplane/neigh/arp.go         inner ARP
 //	dataplane/neigh/nd.go          inner neighbour discovery
 //	dataplane/netstack/rx.go       checked and given to the stack
+//	dataplane/datagram/deliver.go  datagrams to their sockets
 //	dataplane/stream/ring.go       bytes on their way to the application
 //	dataplane/socket/rx.go         written to the application's socket
 //	preload/accept.c               the application accepts
@@ -42,6 +43,7 @@
 //	dataplane/socket/tx.go          read from the application's socket
 //	dataplane/stream/pair.go        bytes on their way to the stack
 //	dataplane/netstack/tx.go        packets of the stack, cut and summed
+//	dataplane/datagram/transmit.go  datagrams, whole or in fragments
 //	dataplane/worker/output.go      which way they go
 //	dataplane/neigh/lookup.go       the next hop's address
 //	dataplane/vxlan/encap.go        VXLAN and inner Ethernet
