@@ -29,7 +29,7 @@ var _ net.Conn = (*Conn)(nil)
 func (c *Container) newConn(fd int, local, remote *net.TCPAddr) (*Conn, error) {
 	conn := &Conn{container: c, cookie: launch.Cookie(fd), local: local, remote: remote}
 	var err error
-	if conn.pair, err = stream(fd); err != nil {
+	if conn.pair, err = pollable(fd); err != nil {
 		return nil, err
 	}
 	_ = conn.SetNoDelay(true) // as package net

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,16 +51,22 @@ func (c *Container) Name() string { return c.name }
 // Close detaches. What was opened stays open, but is asked about no more.
 func (c *Container) Close() error { return c.requests.Close() }
 
-// socket makes a virtual socket and returns its end here.
+// socket makes a virtual stream socket and returns its end here.
 func (c *Container) socket(family uint16) (int, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	return c.socketOf(family, unix.SOCK_STREAM, unix.SOCK_STREAM, shm.MarkTimed)
+}
+
+// socketOf makes a virtual socket of a type on a pair of another, and returns its
+// end here.
+func (c *Container) socketOf(family uint16, kind, pairKind int32, mark uint32) (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, int(pairKind)|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socketpair", err)
 	}
 	defer unix.Close(pair[1])
 	r := launch.NewRequest(shm.OpSocket, launch.Cookie(pair[0]))
-	r.Family = family
-	e := launch.SetMark(pair[0], shm.MarkTimed)
+	r.Family, r.Level = family, kind
+	e := launch.SetMark(pair[0], mark)
 	if e == 0 {
 		_, e = c.requests.Call(r, pair[1])
 	}
@@ -79,18 +86,14 @@ func failure(call string, e syscall.Errno) error {
 }
 
 // resolve returns the addresses that a host:port means, in the families that
-// network allows. listen makes of an empty host the unspecified addresses.
-func resolve(ctx context.Context, network, address string, listen bool) ([]netip.AddrPort, error) {
-	family := "ip"
-	switch network {
-	case "tcp":
-	case "tcp4":
-		family = "ip4"
-	case "tcp6":
-		family = "ip6"
-	default:
+// network allows, which is a protocol, or that with 4 or 6. listen makes of an
+// empty host the unspecified addresses.
+func resolve(ctx context.Context, protocol, network, address string, listen bool) ([]netip.AddrPort, error) {
+	version, ok := strings.CutPrefix(network, protocol)
+	if !ok || version != "" && version != "4" && version != "6" {
 		return nil, net.UnknownNetworkError(network)
 	}
+	family := "ip" + version
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -103,7 +106,7 @@ func resolve(ctx context.Context, network, address string, listen bool) ([]netip
 	switch {
 	case host != "":
 		ips, err = net.DefaultResolver.LookupNetIP(ctx, family, host)
-	case network == "tcp4":
+	case version == "4":
 		ips = []netip.Addr{netip.IPv4Unspecified()}
 	default: // dual stack; a dial goes to this host
 		ips = []netip.Addr{netip.IPv6Unspecified()}
@@ -138,26 +141,38 @@ func toAddr(ap netip.AddrPort) (a shm.Addr, length int32) {
 	return a, unix.SizeofSockaddrInet6
 }
 
-// fromAddr is an address in the form of package net.
-func fromAddr(a *shm.Addr) *net.TCPAddr {
+// addrPort is an address of the contract as Go has it.
+func addrPort(a *shm.Addr) netip.AddrPort {
 	port := a.Port<<8 | a.Port>>8
 	if a.Family == unix.AF_INET {
-		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte(a.Ip[:4])), port))
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(a.Ip[:4])), port)
 	}
-	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom16(a.Ip).Unmap(), port))
+	return netip.AddrPortFrom(netip.AddrFrom16(a.Ip).Unmap(), port)
 }
 
-// address asks for an address of a socket; nil: it has none.
-func (c *Container) address(op uint16, fd int) *net.TCPAddr {
-	reply, e := c.requests.Call(launch.NewRequest(op, launch.Cookie(fd)), -1)
+// fromAddr is an address in the form of package net.
+func fromAddr(a *shm.Addr) *net.TCPAddr { return net.TCPAddrFromAddrPort(addrPort(a)) }
+
+// socketName asks for an address of a socket; false: it has none.
+func (c *Container) socketName(op uint16, cookie uint64) (netip.AddrPort, bool) {
+	reply, e := c.requests.Call(launch.NewRequest(op, cookie), -1)
 	if e != 0 {
+		return netip.AddrPort{}, false
+	}
+	return addrPort(&reply.Addr), true
+}
+
+// address asks for an address of a connection; nil: it has none.
+func (c *Container) address(op uint16, fd int) *net.TCPAddr {
+	ap, ok := c.socketName(op, launch.Cookie(fd))
+	if !ok {
 		return nil
 	}
-	return fromAddr(&reply.Addr)
+	return net.TCPAddrFromAddrPort(ap)
 }
 
-// stream makes of a virtual socket what Go's poller watches. fd is closed.
-func stream(fd int) (*net.UnixConn, error) {
+// pollable makes of a virtual socket what Go's poller watches. fd is closed.
+func pollable(fd int) (*net.UnixConn, error) {
 	f := os.NewFile(uintptr(fd), "netcon")
 	defer f.Close()
 	c, err := net.FileConn(f)

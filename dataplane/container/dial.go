@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -15,25 +16,38 @@ import (
 	"netcon/shm"
 )
 
-// Dial connects to an address; network is tcp, tcp4 or tcp6.
+// Dial connects to an address; network is tcp or udp, or one of them with 4 or 6.
 func (c *Container) Dial(network, address string) (net.Conn, error) {
 	return c.DialContext(context.Background(), network, address)
 }
 
-// DialContext connects to an address; network is tcp, tcp4 or tcp6. When ctx ends
-// before, so does the attempt.
+// DialContext connects to an address; network is tcp or udp, or one of them with 4
+// or 6. When ctx ends before, so does the attempt. What comes of udp is a
+// *PacketConn that sends to this address, and receives from it alone.
 func (c *Container) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	targets, err := resolve(ctx, network, address, false)
+	protocol := strings.TrimRight(network, "46")
+	if protocol != "udp" {
+		protocol = "tcp"
+	}
+	targets, err := resolve(ctx, protocol, network, address, false)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
 	var first error
 	for _, to := range targets {
-		conn, err := c.dial(ctx, to)
+		var conn net.Conn
+		var remote net.Addr
+		if protocol == "udp" {
+			remote = net.UDPAddrFromAddrPort(to)
+			conn, err = c.dialPacket(to)
+		} else {
+			remote = net.TCPAddrFromAddrPort(to)
+			conn, err = c.dial(ctx, to)
+		}
 		if err == nil {
 			return conn, nil
 		}
-		err = &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
+		err = &net.OpError{Op: "dial", Net: network, Addr: remote, Err: err}
 		if first == nil {
 			first = err
 		}

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package container gives Go programs the network of a container: connections and
-// listeners that are a net.Conn and a net.Listener, without a launcher, a preload
-// library or a supervisor.
+// Package container gives Go programs the network of a container: connections,
+// listeners and UDP sockets that are a net.Conn, a net.Listener and a
+// net.PacketConn, without a launcher, a preload library or a supervisor.
 //
 //	c, err := container.Attach("", "web")	// the container "web" of the default daemon
 //	l, err := c.Listen("tcp", ":80")
 //	go http.Serve(l, nil)
 //	conn, err := c.Dial("tcp", "10.42.0.7:5432")
+//	p, err := c.ListenPacket("udp", ":53")
 //
 //	http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
 //
@@ -15,7 +16,7 @@
 //
 // As the preload library does: each socket is one end of an AF_UNIX pair whose
 // other end the daemon has, control calls are requests on the attach socket, and
-// bytes go through the pair (shm/abi.h). So Go's poller, deadlines and all that
+// bytes go through the pair (shm/abi.h), datagrams with a header. So Go's poller, deadlines and all that
 // package net does with a file work, and what is read or written costs what it
 // costs on a Unix socket.
 //
@@ -33,6 +34,7 @@
 //
 // # Not supported
 //
-// UDP. Control of file descriptors (SyscallConn): a raw descriptor is not a TCP
+// Multicast. What package net tells of a datagram beside its sender (ReadMsgUDP).
+// Control of file descriptors (SyscallConn): a raw descriptor is not a TCP
 // socket.
 package container
