@@ -91,6 +91,8 @@ func bars(name string, rows []*Row) (*plot.Plot, error) {
 	}
 	p.Add(chart, whiskers)
 	p.NominalY(names...)
+	p.X.Max *= 1.05
+	p.Y.Min, p.Y.Max = -0.5, float64(len(rows))-0.5
 	return p, nil
 }
 

@@ -39,13 +39,13 @@ func (d *Daemon) carried() (c carried, err error) {
 
 // sight is what one side's counters show.
 type sight struct {
-	tcp     uint64 // segments of the kernel's TCP, both ways
-	packets map[string]uint64
+	tcp     uint64            // segments of the kernel's TCP, both ways
+	devices map[string]uint64 // bytes, both ways
 	carried carried
 }
 
 func (s *Side) look() (v sight, err error) {
-	v.packets = map[string]uint64{}
+	v.devices = map[string]uint64{}
 	err = inNamespace(s.NS, func() error {
 		snmp, err := os.ReadFile("/proc/thread-self/net/snmp")
 		if err != nil {
@@ -63,9 +63,9 @@ func (s *Side) look() (v sight, err error) {
 			if !ok || len(f) < 10 {
 				continue
 			}
-			in, _ := strconv.ParseUint(f[1], 10, 64)
-			out, _ := strconv.ParseUint(f[9], 10, 64)
-			v.packets[strings.TrimSpace(name)] = in + out
+			in, _ := strconv.ParseUint(f[0], 10, 64)
+			out, _ := strconv.ParseUint(f[8], 10, 64)
+			v.devices[strings.TrimSpace(name)] = in + out
 		}
 		return nil
 	})
@@ -101,7 +101,7 @@ type Path struct {
 // Moved is what the counters of one side did.
 type Moved struct {
 	KernelTCP uint64            `json:"kernel_tcp_segments"`
-	Devices   map[string]uint64 `json:"device_packets,omitempty"`
+	Devices   map[string]uint64 `json:"device_bytes,omitempty"`
 	Frames    uint64            `json:"netcon_frames,omitempty"`
 	Bytes     uint64            `json:"netcon_bytes,omitempty"`
 }
@@ -139,9 +139,9 @@ func (s *Side) moved(name string, before, after sight, bytes uint64, why *[]stri
 		fail("the kernel's TCP carried %d segments", m.KernelTCP)
 	}
 	for _, d := range s.Devices {
-		m.Devices[d] = after.packets[d] - before.packets[d]
-		if m.Devices[d] == 0 {
-			fail("device %s carried nothing", d)
+		m.Devices[d] = after.devices[d] - before.devices[d]
+		if m.Devices[d] < bytes {
+			fail("device %s carried %d bytes of %d", d, m.Devices[d], bytes)
 		}
 	}
 	if s.Daemon != nil {

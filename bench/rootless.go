@@ -64,7 +64,7 @@ func (r *rootless) start(ctx context.Context, s *Site, argv ...string) error {
 			return err
 		}
 		device := r.pair.Server.Devices[0]
-		if _, ok := v.packets[device]; !ok {
+		if _, ok := v.devices[device]; !ok {
 			return fmt.Errorf("there is no %s yet", device)
 		}
 		return nil
