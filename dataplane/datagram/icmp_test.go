@@ -350,6 +350,7 @@ func TestPing(t *testing.T) {
 func TestPingBind(t *testing.T) {
 	a := newHost(t, 1)
 	k, o := a.socket(stream.IPv4, stream.Ping), a.socket(stream.IPv6, stream.Ping)
+	a.set(k, stream.OptReuseAddr, 0)
 	a.want(0, a.Bind(k, at("10.0.0.1:77")))
 	a.want(syscall.EADDRINUSE, a.Bind(o, at("[fd00::1]:77")))
 	a.want(syscall.EADDRNOTAVAIL, a.Bind(o, at("[ff02::1]:78")))

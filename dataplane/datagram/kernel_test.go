@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netcon/dataplane/stream"
+	"netcon/dataplane/wire"
 	"netcon/internal/testenv"
 )
 
@@ -321,10 +322,16 @@ func (l *linux) drain(k int) (all []string) {
 
 func (l *linux) close(k int) { unix.Close(l.fds[k]) }
 
-// summary stands for a payload.
+// summary stands for a payload. Of ICMP messages the identifiers differ, and
+// with them the checksums; of IP headers more.
 func summary(b []byte) string {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return "0 bytes"
+	case len(b) >= 28 && b[0] == 0x45:
+		return "IP, " + summary(b[20:])
+	case len(b) >= 8 && (b[0] == 0 || b[0]&^7 == 8 || b[0]&^3 == 128) && b[1] < 4:
+		return fmt.Sprintf("ICMP %d %d, %d bytes of %d", b[0], b[1], len(b), b[len(b)-1])
 	}
 	return fmt.Sprintf("%d bytes of %d", len(b), b[len(b)-1])
 }
@@ -339,6 +346,7 @@ type program struct {
 	bad   bool
 
 	chosen map[string]string // our ports to the kernel's
+	icmp   bool              // Ping and Raw sockets, not UDP
 }
 
 // twin is a socket in both worlds.
@@ -357,6 +365,28 @@ const (
 	kindMapped        // an IPv6 socket among mapped addresses
 	kindDual          // an unconnected IPv6 socket that is bound to no address
 	kinds
+	kindPing4 = iota - 1
+	kindPing6
+	kindRaw4
+	allKinds
+)
+
+// protocol returns what sockets of a kind speak.
+func protocol(kind int) stream.Protocol {
+	switch kind {
+	case kindPing4, kindPing6:
+		return stream.Ping
+	case kindRaw4:
+		return stream.Raw
+	}
+	return stream.UDP
+}
+
+// Left out are groups, because what leaves for them is not looped back to Ping
+// and Raw, and ::, to which Linux has no route for Ping.
+var (
+	icmpAddrs4 = []string{"0.0.0.0", "127.0.0.1", "127.0.0.2", "10.0.0.1", "10.0.0.2", "192.0.2.1"}
+	icmpAddrs6 = []string{"::1", "fd00::1", "fd00::2", "2001:db8::1"}
 )
 
 var (
@@ -371,6 +401,10 @@ func (p *program) pick(list []string) netip.Addr { return ip(list[p.r.IntN(len(l
 // addr returns an address for a socket of the kind.
 func (p *program) addr(kind int) netip.Addr {
 	switch {
+	case kind == kindPing4, kind == kindRaw4:
+		return p.pick(icmpAddrs4)
+	case kind == kindPing6:
+		return p.pick(icmpAddrs6)
 	case kind == kind4:
 		return p.pick(testAddrs4)
 	case kind == kindMapped, kind == kindDual && p.r.IntN(3) == 0:
@@ -414,19 +448,22 @@ func (p *program) canon(s string) string {
 	})
 }
 
-var chosenPort = regexp.MustCompile(":[0-9]{5}\\b")
+var chosenPort = regexp.MustCompile(`:[0-9]{5}\b`)
 
 func (p *program) step() {
 	r := p.r
 	if len(p.socks) < 2 || len(p.socks) < 8 && r.IntN(6) == 0 {
 		f, kind := stream.IPv4, r.IntN(kinds)
-		if kind != kind4 {
+		if p.icmp {
+			kind = kindPing4 + r.IntN(allKinds-kindPing4)
+		}
+		if kind != kind4 && kind != kindPing4 && kind != kindRaw4 {
 			f = stream.IPv6
 		}
-		k := &twin{k: p.a.open(f, stream.UDP), f: f, open: true, kind: kind}
-		p.b.open(f, stream.UDP)
+		k := &twin{k: p.a.open(f, protocol(kind)), f: f, open: true, kind: kind}
+		p.b.open(f, protocol(kind))
 		p.socks = append(p.socks, k)
-		p.log = append(p.log, fmt.Sprintf("S%d = socket(IPv%d)", k.k, f))
+		p.log = append(p.log, fmt.Sprintf("S%d = socket(IPv%d, %d)", k.k, f, protocol(kind)))
 		return
 	}
 	k := p.socks[r.IntN(len(p.socks))]
@@ -466,13 +503,13 @@ func (p *program) step() {
 		if group := a.Unmap().IsMulticast() || strings.HasSuffix(a.String(), "255"); k.kind == kindDual || k.kind == kindMapped && group {
 			a = any6 // Linux would send from a mapped group address
 		}
-		p.same(fmt.Sprintf("%sbind(%v, %d)", name, a, x), p.a.bind(k.k, netip.AddrPortFrom(a, x)), p.b.bind(k.k, netip.AddrPortFrom(a, y)))
+		p.same(fmt.Sprintf("%sbind(%v, %d/%d)", name, a, x, y), p.a.bind(k.k, netip.AddrPortFrom(a, x)), p.b.bind(k.k, netip.AddrPortFrom(a, y)))
 	case n < 10 && k.kind != kindDual:
 		a := p.addr(k.kind)
 		p.same(fmt.Sprintf("%sconnect(%v, %d)", name, a, x), p.a.connect(k.k, netip.AddrPortFrom(a, x)), p.b.connect(k.k, netip.AddrPortFrom(a, y)))
-	case n == 10 && k.f == stream.IPv4: // Linux leaves an IPv6 socket its peer (sk_v6_daddr)
+	case n == 10 && k.f == stream.IPv4 && !p.icmp: // Linux leaves an IPv6 socket its peer (sk_v6_daddr)
 		p.same(name+"disconnect", p.a.disconnect(k.k), p.b.disconnect(k.k))
-	case n == 11:
+	case n == 11 && !p.icmp:
 		g := p.pick(testGroups4)
 		if k.f == stream.IPv6 {
 			g = p.pick(testGroups6)
@@ -492,7 +529,7 @@ func (p *program) step() {
 				own = []string{"::1", "fd00::1", "fd00::2"}
 			}
 			from = netip.AddrPortFrom(p.pick(own), 0)
-			if k.f == stream.IPv6 && a.Is4In6() {
+			if k.f == stream.IPv6 && a.Is4In6() || k.kind == kindPing6 { // Linux takes no source for Ping
 				from = netip.AddrPort{}
 			}
 		}
@@ -509,10 +546,36 @@ func (p *program) step() {
 			size = sizes[r.IntN(len(sizes))]
 		}
 		payload := bytes.Repeat([]byte{byte(len(p.log))}, size)
+		if p.icmp {
+			payload = p.message(k.kind, min(size, 3000))
+			size = len(payload)
+		}
 		p.same(fmt.Sprintf("%ssend(%v, from %v, ttl %d, %d bytes)", name, to[0], from, ttl, size),
 			p.a.send(k.k, to[0], from, ttl, payload), p.b.send(k.k, to[1], from, ttl, payload))
 	}
 	p.compare()
+}
+
+// message returns an ICMP message, mostly an echo request, mostly right.
+func (p *program) message(kind, size int) []byte {
+	m := bytes.Repeat([]byte{byte(len(p.log))}, max(size, 8*min(p.r.IntN(8), 1)))
+	if len(m) < 8 {
+		if kind == kindRaw4 {
+			return make([]byte, 8)
+		}
+		return m
+	}
+	m[0], m[1] = 8, 0
+	if kind == kindPing6 {
+		m[0] = 128
+	}
+	if p.r.IntN(8) == 0 {
+		m[p.r.IntN(2)] += byte(p.r.IntN(4))
+	}
+	if kind != kindRaw4 || p.r.IntN(8) != 0 {
+		wire.ICMP(m).SetChecksum4()
+	}
+	return m
 }
 
 // compare looks at every socket in both worlds.
@@ -522,7 +585,7 @@ func (p *program) compare() {
 			continue
 		}
 		x, y := p.a.name(k.k), p.b.name(k.k)
-		auto := x.Port() >= ephemeralFirst && y.Port() >= ephemeralFirst
+		auto := x.Port() >= ephemeralFirst && y.Port() >= ephemeralFirst || p.icmp && x.Port() != 0 && y.Port() != 0
 		if auto {
 			p.chosen[fmt.Sprint(x.Port())] = fmt.Sprint(y.Port())
 		}
@@ -567,7 +630,10 @@ func kernelHost(t *testing.T) *testenv.NetNS {
 }
 
 // Random programs of calls have the same results here and on the kernel.
-func TestAgainstKernel(t *testing.T) {
+func TestAgainstKernel(t *testing.T)     { againstKernel(t, false) }
+func TestICMPAgainstKernel(t *testing.T) { againstKernel(t, true) }
+
+func againstKernel(t *testing.T, icmp bool) {
 	ns := kernelHost(t)
 	programs, deadline := 500, time.Now().Add(20*time.Second)
 	if testing.Short() {
@@ -579,7 +645,7 @@ func TestAgainstKernel(t *testing.T) {
 				t.Logf("%d programs", seed)
 				return
 			}
-			p := &program{r: rand.New(rand.NewPCG(seed, 1)), chosen: map[string]string{}}
+			p := &program{r: rand.New(rand.NewPCG(seed, 1)), chosen: map[string]string{}, icmp: icmp}
 			h := newHost(t, 1)
 			l := &linux{t: t}
 			p.a, p.b = &ours{h: h}, l

@@ -152,6 +152,9 @@ func (s *Stack) Send(h stream.Handle, m *stream.Message, payload []byte) syscall
 	if k.proto != stream.UDP && len(payload) < wire.ICMPLen && (k.proto == stream.Ping || k.family == stream.IPv4) {
 		return syscall.EINVAL
 	}
+	if k.proto == stream.Ping && !k.isRequest(payload) {
+		return syscall.EINVAL
+	}
 	remote := m.Remote
 	if remote.Addr().IsValid() {
 		a, e := k.inward(remote.Addr())
@@ -309,15 +312,12 @@ func (s *Stack) sendUDP(k *socket, o *outgoing, port uint16, payload []byte) sys
 // sendICMP sends what a Ping or Raw socket made.
 func (s *Stack) sendICMP(k *socket, o *outgoing, message []byte) syscall.Errno {
 	o.proto = wire.ProtoICMP
-	echo := uint8(wire.ICMPv4Echo)
 	if o.dst.Is6() {
-		o.proto, echo = wire.ProtoICMPv6, wire.ICMPv6Echo
+		o.proto = wire.ProtoICMPv6
 	}
 	switch {
 	case k.family == stream.IPv6 && o.dst.Is4():
 		return syscall.ENETUNREACH // these sockets are of one family
-	case k.proto == stream.Ping && (message[0] != echo || message[1] != 0):
-		return syscall.EINVAL
 	case k.proto == stream.Raw && o.dst.Is6() && len(message) > 0 &&
 		message[0] >= wire.ICMPv6RouterSolicit && message[0] <= wire.ICMPv6Redirect:
 		return syscall.EPERM // neighbours are the dataplane's
@@ -339,6 +339,15 @@ func (s *Stack) sendICMP(k *socket, o *outgoing, message []byte) syscall.Errno {
 	copy(u, message)
 	k.finish(o, u)
 	return 0
+}
+
+// isRequest reports whether a message is what Ping may send.
+func (k *socket) isRequest(m []byte) bool {
+	echo := uint8(wire.ICMPv4Echo)
+	if k.family == stream.IPv6 {
+		echo = wire.ICMPv6Echo
+	}
+	return m[0] == echo && m[1] == 0
 }
 
 // finish writes what the engine owes an ICMP message: the identifier and the

@@ -55,6 +55,9 @@ func (k *socket) init() {
 	k.value[stream.OptMulticastLoop] = 1
 	k.value[stream.OptMulticastAll] = 1
 	k.value[stream.OptMTUDiscover] = discoverWant
+	if k.proto != stream.UDP {
+		k.value[stream.OptReuseAddr] = 1 // INET_PROTOSW_REUSE
+	}
 }
 
 func (k *socket) on(o stream.Option) bool { return k.value[o] != 0 }
@@ -81,8 +84,8 @@ func (s *Stack) Bind(h stream.Handle, at netip.AddrPort) syscall.Errno {
 		return syscall.EINVAL
 	}
 	active := k.inTable || k.remote.IsValid()
-	if active && k.family == stream.IPv6 {
-		return syscall.EINVAL // Linux looks at the address of IPv4 sockets first
+	if active && (k.proto == stream.Raw || k.proto == stream.UDP && k.family == stream.IPv6) {
+		return syscall.EINVAL // else Linux looks at the address first
 	}
 	switch {
 	case local.IsUnspecified(), s.mine(local):

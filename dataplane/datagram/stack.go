@@ -12,6 +12,7 @@ import (
 
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
+	"netcon/dataplane/wire"
 )
 
 // Config says whose sockets these are.
@@ -124,6 +125,9 @@ func (s *Stack) Open(family stream.Family, proto stream.Protocol, user uint64) (
 	s.open++
 	if proto == stream.Raw {
 		s.raw = append(s.raw, k)
+		if k.port = wire.ProtoICMP; family == stream.IPv6 { // what Linux shows
+			k.port = wire.ProtoICMPv6
+		}
 	}
 	return k.handle, 0
 }

@@ -25,7 +25,8 @@ const (
 	// filter lets through. A payload that is sent begins with the ICMP
 	// header, one that is received with the IP header (IPv4) or the ICMP
 	// header (IPv6), as in Linux. The engine writes the checksum of ICMPv6
-	// and no other. Ports mean nothing and are 0.
+	// and no other. Ports mean nothing: they are 0, the local one is the
+	// protocol's number.
 	Raw
 )
 
