@@ -47,7 +47,7 @@
 // 208 KiB at first; each costs 80 bytes beside its payload. Queues have memory
 // only while something waits, and Config.Room bounds what all hold. What has no
 // room is dropped: DropSocketQueue, DropBufferLimit. 512 KiB wait for Transmit,
-// then Send gives EAGAIN. Up to 512 KiB of unused buffers are kept for reuse:
+// then Send gives EAGAIN. Up to 1 MiB of unused buffers is kept for reuse:
 // then nothing is allocated per datagram. 1,000 port unreachables per second
 // are sent, in bursts of 50. 256 path MTUs are remembered for 10 minutes, those
 // believed quote a datagram that a socket can have sent. A socket joins 20

@@ -52,7 +52,10 @@ func (k *socket) put(a *arrival) stat.Reason {
 		return stat.DropSocketQueue
 	}
 	if g := k.queue.growth(n); g > 0 && s.cfg.Room != nil && !s.cfg.Room(g) {
-		return stat.DropBufferLimit
+		k.queue.hint = 0 // the least will do
+		if !s.cfg.Room(k.queue.growth(n)) {
+			return stat.DropBufferLimit
+		}
 	}
 	b := k.queue.push(n, &s.pool)
 	encode(b, a)

@@ -19,10 +19,10 @@ const (
 // The least and the largest buffer a pool keeps, and how many bytes it keeps.
 const (
 	minRing    = 4 << 10
-	maxIdle    = 256 << 10
-	idleBytes  = 512 << 10
+	maxIdle    = 1 << 20
+	idleBytes  = 1 << 20
 	poolClass0 = 12 // log2 of minRing
-	poolSize   = 7  // classes up to maxIdle
+	poolSize   = 9  // classes up to maxIdle
 )
 
 // pool recycles buffers of powers of two and counts the bytes that are out.
@@ -58,12 +58,15 @@ func (p *pool) put(b []byte) {
 	}
 }
 
-// ring is a queue of records. It has memory only while it holds some, and grows
-// by doubling. Cursors run freely. The zero value is ready to use.
+// ring is a queue of records. It has memory only while it holds some, as much
+// as it needed the last time, and grows by doubling. Cursors run freely. The
+// zero value is ready to use.
 type ring struct {
 	buf        []byte
 	head, tail uint64
 	n          int // records
+	peak       int // most bytes used since it was empty
+	hint       int // size to begin with
 }
 
 func recordSize(n int) int { return recordHeader + (n+recordAlign-1)&^(recordAlign-1) }
@@ -77,8 +80,12 @@ func (r *ring) growth(n int) int {
 	if r.fits(recordSize(n)) {
 		return 0
 	}
-	return 1<<bits.Len(uint(max(r.used()+recordSize(n), minRing)-1)) - len(r.buf)
+	return 1<<bits.Len(uint(r.next(recordSize(n))-1)) - len(r.buf)
 }
+
+// next returns the least size of the buffer when a record of that size has no
+// room.
+func (r *ring) next(size int) int { return max(r.used()+size, r.hint, minRing) }
 
 // fits reports whether a record of that size has room without growing.
 func (r *ring) fits(size int) bool {
@@ -95,7 +102,7 @@ func (r *ring) fits(size int) bool {
 func (r *ring) push(n int, p *pool) []byte {
 	size := recordSize(n)
 	if !r.fits(size) {
-		b := p.get(r.used() + size)
+		b := p.get(r.next(size))
 		if r.buf != nil {
 			from := int(r.head) & (len(r.buf) - 1)
 			used := r.used()
@@ -114,6 +121,7 @@ func (r *ring) push(n int, p *pool) []byte {
 	}
 	binary.LittleEndian.PutUint32(r.buf[at:], uint32(n))
 	r.tail += uint64(size)
+	r.peak = max(r.peak, r.used())
 	r.n++
 	return r.buf[at+recordHeader : at+recordHeader+n]
 }
@@ -141,10 +149,15 @@ func (r *ring) pop(p *pool) {
 	}
 }
 
-// reset empties the ring and gives its memory back.
+// reset empties the ring and gives its memory back. The size to begin with
+// follows what was used down as it does up, a half at a time.
 func (r *ring) reset(p *pool) {
+	hint := r.hint
 	if r.buf != nil {
 		p.put(r.buf)
+		if hint = len(r.buf); r.peak < hint/4 {
+			hint /= 2
+		}
 	}
-	*r = ring{}
+	*r = ring{hint: hint}
 }
