@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -151,5 +152,33 @@ worker = 1
 		if out, err := d.try("a", time.Minute, datagrams(t, "ask", "10.42.0.1", "10.42.0.3", "7", size)...); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
+	}
+}
+
+// TestDatagramFlood has a stock host flood a socket that nobody reads: what it
+// holds is bounded, the rest is counted, and other sockets do not notice.
+func TestDatagramFlood(t *testing.T) {
+	testenv.NeedTools(t, "/usr/bin/python3")
+	h := startKernelPeer(t, kernelOptions{})
+	h.d.begin(t, "web", "ready", datagrams(t, "deaf", "9")...)
+	h.d.begin(t, "web", "ready", datagrams(t, "serve", "7", web4, web6)...)
+	rss := testenv.RSS(t, h.d.Pid())
+	const count, size = 40000, 1000
+	for _, s := range []string{"0", fmt.Sprint(size)} {
+		argv := append(h.ns.Prefix(), datagrams(t, "flood", web4, "9", fmt.Sprint(count), s)...)
+		if out, err := testenv.Try(nil, time.Minute, argv...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	out, err := testenv.Try(nil, time.Minute, append(h.ns.Prefix(), datagrams(t, "ask", client4, web4, "7", "1000", "9000")...)...)
+	if err != nil {
+		t.Errorf("another socket: %v\n%s", err, out)
+	}
+	if grown := testenv.RSS(t, h.d.Pid()) - rss; grown > 64<<20 {
+		t.Errorf("the daemon grew by %d bytes", grown)
+	}
+	// What the kernel's own queues lost on the way is not counted here.
+	if n := h.d.stats(t).Containers["web"].Drops["socket_queue"]; n < count/4 {
+		t.Errorf("%d datagrams counted as socket_queue", n)
 	}
 }

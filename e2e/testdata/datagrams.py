@@ -8,9 +8,11 @@ ask FROM TO PORT SIZE...            send datagrams of these sizes and compare th
                                     echoes; "TO" may be a group or broadcast
 poll FROM TO PORT SIZE              send one datagram, and print who echoed it, in
                                     order, when nobody did for a second
+deaf PORT                           bind, and read nothing
+flood TO PORT COUNT SIZE            send and wait for nothing
 refused TO PORT                     a connected socket is told of a closed port
 """
-import os, select, socket, struct, subprocess, sys
+import os, select, socket, struct, subprocess, sys, time
 
 
 def family(addr):
@@ -84,6 +86,19 @@ def poll(src, to, port, size):
     print(*sorted(who))
 
 
+def deaf(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("", port))
+    print("ready", flush=True)
+    time.sleep(3600)
+
+
+def flood(to, port, count, size):
+    s = socket.socket(family(to), socket.SOCK_DGRAM)
+    for _ in range(count):
+        s.sendto(bytes(size), (to, port))
+
+
 def refused(to, port):
     s = socket.socket(family(to), socket.SOCK_DGRAM)
     s.connect((to, port))
@@ -105,5 +120,9 @@ elif sys.argv[1] == "ask":
     ask(sys.argv[2], sys.argv[3], int(sys.argv[4]), [int(n) for n in sys.argv[5:]])
 elif sys.argv[1] == "poll":
     poll(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+elif sys.argv[1] == "deaf":
+    deaf(int(sys.argv[2]))
+elif sys.argv[1] == "flood":
+    flood(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
 else:
     refused(sys.argv[2], int(sys.argv[3]))
