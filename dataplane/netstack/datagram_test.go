@@ -231,6 +231,7 @@ func TestDatagramForged(t *testing.T) {
 	for name, p := range map[string][]byte{
 		"from ourselves":      udp(addr4(1), addr4(1)),
 		"from ourselves, v6":  udp(addr6(1), addr6(1)),
+		"from everybody":      udp(addr4(255), addr4(1)),
 		"from loopback":       udp(loop, addr4(1)),
 		"to loopback":         udp(addr4(2), loop),
 		"to loopback, v6":     udp(addr6(2), netip.IPv6Loopback()),

@@ -128,8 +128,8 @@ func (s *Stack) deliver(packet []byte, verified bool) stat.Reason {
 }
 
 // acceptable4 reports whether the destination is ours, or a group that a
-// datagram socket takes, and the source may send to us. Our own and loopback
-// addresses as source are forged.
+// datagram socket takes, and the source may send to us. Our own, loopback and
+// broadcast addresses as source are forged: an answer would go to everybody.
 func (s *Stack) acceptable4(ip wire.IPv4, in *incoming) bool {
 	if _, ours := s.own4[[4]byte(ip[16:20])]; !ours {
 		if in.group = s.datagrams.Member(ip.Dst()); !in.group {
@@ -140,7 +140,10 @@ func (s *Stack) acceptable4(ip wire.IPv4, in *incoming) bool {
 		return false
 	}
 	// 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and 240.0.0.0/4.
-	return ip[12] != 0 && ip[12] != 127 && ip[12] < 224
+	if ip[12] == 0 || ip[12] == 127 || ip[12] >= 224 {
+		return false
+	}
+	return !s.datagrams.Member(ip.Src())
 }
 
 // acceptable6 is acceptable4 for IPv6.
