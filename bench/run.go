@@ -89,7 +89,11 @@ func (o *Options) compared(w *Workload) []string {
 	if o.Form == Quick {
 		return names
 	}
-	for _, n := range w.Systems {
+	list := w.Systems
+	if o.Form == All {
+		list = slices.Concat(list, w.More)
+	}
+	for _, n := range list {
 		if !slices.Contains(names, n) {
 			names = append(names, n)
 		}

@@ -24,7 +24,8 @@ type Workload struct {
 	Per      string // what processor time is given per
 	Programs []string
 	Form     Form     // the shortest form it belongs to
-	Systems  []string // which it compares; Baseline and Default always
+	Systems  []string // which it compares; Baseline and Default always, and in the quick form only those
+	More     []string // which it compares in the longest form
 	Faults   string   // what its traffic meets on the way
 
 	// Symmetric says that server and client do the same work, so that half

@@ -15,7 +15,10 @@ import (
 	"time"
 )
 
-// overlays are the systems that serve stock servers somewhere.
+// few are the systems that most workloads compare.
+var few = []string{"kernel-veth", "netcon+underlay=udp", "netcon+peer=netcon"}
+
+// overlays are all that stock servers can be served over.
 var overlays = []string{"kernel-veth", "kernel-vxlan+tuned=no", "kernel-vxlan+offloads=off", "kernel-bridge", "userspace-tun", "pasta", "slirp4netns", "netcon+underlay=udp", "netcon+peer=netcon"}
 
 var _ = registerWorkload(
@@ -33,6 +36,15 @@ var _ = registerWorkload(
 	},
 )
 
+// mostFor is what a workload compares: those of the quick form stand for their
+// kind and compare all.
+func mostFor(form Form) []string {
+	if form == Quick {
+		return overlays
+	}
+	return few
+}
+
 var nginxPrograms = []string{"nginx", "wrk"}
 
 // httpRate is the rate at which latencies over nginx are compared.
@@ -42,7 +54,7 @@ func nginxKeepAlive(name string, size int, form Form) *Workload {
 	path := "/" + strconv.Itoa(size)
 	return &Workload{
 		Name: "nginx-" + name, About: fmt.Sprintf("nginx serves %d bytes, keep-alive, wrk with 64 connections", size), Rank: 20,
-		Unit: "requests/s", Per: "request", Form: form, Programs: nginxPrograms, Systems: overlays,
+		Unit: "requests/s", Per: "request", Form: form, Programs: nginxPrograms, Systems: mostFor(form), More: overlays,
 		Serve: serveNginx,
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			if err := b.wrk(ctx, m, d, path); err != nil {

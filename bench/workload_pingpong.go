@@ -9,21 +9,25 @@ import (
 	"time"
 )
 
-var _ = registerWorkload(pingpong(1, 1000), pingpong(64, 10000), pingpong(1000, 10000))
+var _ = registerWorkload(pingpong(10, 1, 1000), pingpong(11, 64, 10000), pingpong(12, 1000, 10000))
 
 // pingpong is 64 bytes there and back on a number of connections: as fast as it
 // goes, and then at a rate that all systems reach, for latencies that can be
 // compared.
-func pingpong(conns, rate int) *Workload {
+func pingpong(rank, conns, rate int) *Workload {
 	n, noun := strconv.Itoa(conns), "connections"
+	systems := few
+	if conns == 64 {
+		systems = overlays
+	}
 	if conns == 1 {
 		noun = "connection"
 	}
 	return &Workload{
-		Name: "pingpong-" + n, About: "64 bytes there and back, " + n + " " + noun, Rank: 10,
+		Name: "pingpong-" + n, About: "64 bytes there and back, " + n + " " + noun, Rank: rank,
 		Unit: "requests/s", Per: "request", Symmetric: true,
-		Systems: overlays,
-		Serve:   serveEcho(),
+		Systems: systems, More: overlays,
+		Serve: serveEcho(),
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			r, err := b.load(ctx, m, d, echoPort, "-conns", n)
 			if err != nil {

@@ -50,8 +50,8 @@ var benchReapCommand = &command{
 
 // Lengths of samples: the forms keep to their time with them.
 const (
-	quickTime = 500 * time.Millisecond
-	fullTime  = 2 * time.Second
+	quickTime = 400 * time.Millisecond
+	fullTime  = time.Second
 	allTime   = 5 * time.Second
 )
 
