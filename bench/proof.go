@@ -40,6 +40,7 @@ func (d *Daemon) carried() (c carried, err error) {
 // sight is what one side's counters show.
 type sight struct {
 	tcp     uint64            // segments of the kernel's TCP, both ways
+	udp     uint64            // datagrams of the kernel's UDP, both ways
 	devices map[string]uint64 // bytes, both ways
 	carried carried
 }
@@ -53,6 +54,7 @@ func (s *Side) look() (v sight, err error) {
 		}
 		m := parseSNMP(string(snmp))
 		v.tcp = m["Tcp.InSegs"] + m["Tcp.OutSegs"]
+		v.udp = m["Udp.InDatagrams"] + m["Udp.OutDatagrams"]
 		dev, err := os.ReadFile("/proc/thread-self/net/dev")
 		if err != nil {
 			return err
@@ -101,6 +103,7 @@ type Path struct {
 // Moved is what the counters of one side did.
 type Moved struct {
 	KernelTCP uint64            `json:"kernel_tcp_segments"`
+	KernelUDP uint64            `json:"kernel_udp_datagrams"`
 	Devices   map[string]uint64 `json:"device_bytes,omitempty"`
 	Frames    uint64            `json:"netcon_frames,omitempty"`
 	Bytes     uint64            `json:"netcon_bytes,omitempty"`
@@ -117,23 +120,27 @@ func (p *Pair) look() (v proof, err error) {
 }
 
 // prove compares what was seen before and after, when at least some bytes have
-// been moved.
-func (p *Pair) prove(before, after proof, bytes uint64) *Path {
+// been moved, by TCP or UDP.
+func (p *Pair) prove(before, after proof, bytes uint64, udp bool) *Path {
 	path := &Path{}
-	path.Server = p.Server.moved("server", before.server, after.server, bytes, &path.Why)
-	path.Client = p.Client.moved("client", before.client, after.client, bytes, &path.Why)
+	path.Server = p.Server.moved("server", before.server, after.server, bytes, udp, &path.Why)
+	path.Client = p.Client.moved("client", before.client, after.client, bytes, udp, &path.Why)
 	path.Valid = len(path.Why) == 0
 	return path
 }
 
-func (s *Side) moved(name string, before, after sight, bytes uint64, why *[]string) Moved {
+func (s *Side) moved(name string, before, after sight, bytes uint64, udp bool, why *[]string) Moved {
 	m := Moved{
-		KernelTCP: after.tcp - before.tcp, Devices: map[string]uint64{},
+		KernelTCP: after.tcp - before.tcp, KernelUDP: after.udp - before.udp, Devices: map[string]uint64{},
 		Frames: after.carried.frames - before.carried.frames, Bytes: after.carried.bytes - before.carried.bytes,
 	}
 	fail := func(format string, args ...any) { *why = append(*why, name+": "+fmt.Sprintf(format, args...)) }
 	switch {
-	case s.Kernel && m.KernelTCP == 0:
+	case s.Kernel && udp && m.KernelUDP == 0:
+		fail("the kernel's UDP carried nothing")
+	case !s.Kernel && udp && m.KernelUDP != 0 && !s.OuterUDP:
+		fail("the kernel's UDP carried %d datagrams", m.KernelUDP)
+	case s.Kernel && !udp && m.KernelTCP == 0:
 		fail("the kernel's TCP carried nothing")
 	case !s.Kernel && m.KernelTCP != 0:
 		fail("the kernel's TCP carried %d segments", m.KernelTCP)

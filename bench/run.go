@@ -248,7 +248,7 @@ func (r *runner) measure(ctx context.Context, w *Workload, m *Meter) error {
 		return err
 	}
 	m.finish()
-	m.Path = m.bed.prove(before, after, m.Bytes)
+	m.Path = m.bed.prove(before, after, m.Bytes, w.UDP)
 	return nil
 }
 

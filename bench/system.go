@@ -51,9 +51,10 @@ type Side struct {
 	Addr   netip.Addr // where the other side reaches it
 
 	// What proves the path.
-	Kernel  bool     // its TCP is the kernel's: those counters move, or must not
-	Devices []string // devices in NS that carry the traffic
-	Daemon  *Daemon  // or who does
+	Kernel   bool     // its TCP is the kernel's: those counters move, or must not
+	OuterUDP bool     // the kernel's UDP carries what others have encapsulated
+	Devices  []string // devices in NS that carry the traffic
+	Daemon   *Daemon  // or who does
 }
 
 // systemKind is how systems of one kind are asked for: NAME[+KEY=VALUE...].

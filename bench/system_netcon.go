@@ -91,7 +91,7 @@ func (n *netcon) host(ctx context.Context, s *Site, p *Pair, ns string, self, pe
 	}
 	return &Side{
 		NS: ns, Prefix: []string{s.Exe, "exec", "-run", run, "-n", container, "--"}, Bind: inner, Addr: inner,
-		Daemon: &Daemon{Client: client, Container: container},
+		OuterUDP: n.underlay == "udp", Daemon: &Daemon{Client: client, Container: container},
 	}, nil
 }
 

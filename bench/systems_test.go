@@ -43,10 +43,10 @@ func TestEverySystem(t *testing.T) {
 // own, once.
 func TestEveryWorkload(t *testing.T) {
 	testenv.NeedRoot(t)
-	testenv.NeedTools(t, "nginx", "wrk", "redis-server", "redis-benchmark", "iperf3")
+	testenv.NeedTools(t, "nginx", "wrk", "redis-server", "redis-benchmark", "iperf3", "sockperf")
 	o := Options{
 		Form: Full, Rounds: 1, Time: 200 * time.Millisecond, Systems: []string{Baseline, Default},
-		Workloads: []string{"nginx-64k", "nginx-close", "connect", "redis-set-16", "iperf3-in-4", "iperf3-out-1", "loss-in", "idle"},
+		Workloads: []string{"nginx-64k", "nginx-close", "connect", "redis-set-16", "iperf3-in-4", "iperf3-out-1", "loss-in", "sockperf-udp", "idle"},
 	}
 	if testing.Short() {
 		o.Workloads = []string{"nginx-close"}

@@ -27,6 +27,7 @@ type Workload struct {
 	Systems  []string // which it compares; Baseline and Default always, and in the quick form only those
 	More     []string // which it compares in the longest form
 	Faults   string   // what its traffic meets on the way
+	UDP      bool     // is what it talks, not TCP
 
 	// Symmetric says that server and client do the same work, so that half
 	// of the baseline's processor time is what the client takes.
