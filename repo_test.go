@@ -33,7 +33,7 @@ var floors = map[string]int{
 	"dataplane/frame": 1, "dataplane/fib": 1, "dataplane/neigh": 1, "dataplane/nexthop": 1, "dataplane/trace": 1, "dataplane/tcp": 1,
 	"dataplane/datagram": 1, "dataplane/rtnetlink": 1,
 	"dataplane/xsk": 2, "dataplane/udplink": 2, "dataplane/vxlan": 2, "dataplane/netstack": 2, "dataplane/socket": 2,
-	"dataplane/launch": 2, "dataplane/hostnet": 2,
+	"dataplane/launch": 2, "dataplane/hostnet": 2, "dataplane/resolve": 2,
 	"dataplane/worker": 3, "dataplane/config": 3, "dataplane/supervise": 3,
 	"dataplane":     4,
 	"internal/demo": 5, "dataplane/container": 5, "bench": 5,

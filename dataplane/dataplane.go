@@ -14,10 +14,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"netcon/dataplane/config"
 	"netcon/dataplane/fib"
+	"netcon/dataplane/resolve"
 	"netcon/dataplane/socket"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
@@ -59,6 +61,9 @@ type Dataplane struct {
 	cfg        *config.Config
 	containers []*container
 	ports      ports
+
+	resolver    resolve.Resolver
+	nameservers atomic.Pointer[map[netip.Addr]bool]
 }
 
 // container is a configured container and its place.
@@ -110,6 +115,7 @@ func New(cfg *config.Config, o Options) (_ *Dataplane, err error) {
 	if err := d.storeFIB(cfg); err != nil {
 		return nil, err
 	}
+	d.setNames(cfg)
 	opened, err := d.openPorts(cfg)
 	if err != nil {
 		return nil, err

@@ -77,6 +77,7 @@ func (d *Dataplane) Reload(next *config.Config) error {
 		errs = append(errs, d.onWorker(c.shard.Worker(), c.shard.Announce))
 	}
 	errs = append(errs, d.publish(cfg, opened))
+	d.setNames(cfg)
 	d.cfg = cfg
 	for _, s := range applied {
 		d.log.Info("reloaded", "change", s)
@@ -95,6 +96,7 @@ func (d *Dataplane) Reload(next *config.Config) error {
 func merge(was, next *config.Config) *config.Config {
 	m := *next
 	m.Daemon, m.Underlay = was.Daemon, was.Underlay
+	m.Daemon.Resolvers = next.Daemon.Resolvers
 	m.Networks = slices.Clone(next.Networks)
 	m.Containers = slices.Clone(next.Containers)
 	for i := range m.Containers {

@@ -26,6 +26,7 @@ import (
 type street struct {
 	h, p *testenv.NetNS
 	d    *daemon
+	conf string // lines of [daemon]
 	sum  string // of the file that every server has
 	root string
 }
@@ -62,16 +63,16 @@ addresses = [%q, %q]
 `, here4, web4, web6, web, client4, client6, in)
 }
 
-func newStreet(t *testing.T, web, in string) *street {
+func newStreet(t *testing.T, web, in string, daemonLines ...string) *street {
 	t.Helper()
 	testenv.NeedRoot(t)
-	s := &street{h: testenv.NewNetNS(t, "h"), p: testenv.NewNetNS(t, "p")}
+	s := &street{conf: strings.Join(append(daemonLines, "workers = 2"), "\n"), h: testenv.NewNetNS(t, "h"), p: testenv.NewNetNS(t, "p")}
 	testenv.Veth(t, s.h, "eth0", here4+"/24,"+here6+"/64", s.p, "eth0", there4+"/24,"+there6+"/64", 1500)
 	root, sums := www(t, map[string]int{"file": streetFile})
 	s.root, s.sum = root, sums["file"]
 	testenv.Nginx(t, s.p.Prefix(), testenv.Options{Addrs: []string{there4 + ":80", "[" + there6 + "]:80"}, Root: root})
 	testenv.Nginx(t, s.h.Prefix(), testenv.Options{Addrs: []string{here4 + ":81", "127.0.0.1:81"}, Root: root})
-	s.d = start(t, daemonOptions{NS: s.h}, "workers = 2", streetConf(web, in))
+	s.d = start(t, daemonOptions{NS: s.h}, s.conf, streetConf(web, in))
 	return s
 }
 
@@ -79,7 +80,7 @@ func newStreet(t *testing.T, web, in string) *street {
 func (s *street) reload(t *testing.T, conf, logged string) {
 	t.Helper()
 	file := filepath.Join(s.d.dir, "netcon.toml")
-	text := fmt.Sprintf("[daemon]\nruntime_dir = %q\nworkers = 2\n%s", filepath.Join(s.d.dir, "run"), conf)
+	text := fmt.Sprintf("[daemon]\nruntime_dir = %q\n%s\n%s", filepath.Join(s.d.dir, "run"), s.conf, conf)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,7 @@ void nc_find_next(void)
 	FIND(sendfile, "sendfile64");
 	if (!nc_next.sendfile)
 		FIND(sendfile, "sendfile");
+	FIND(getaddrinfo, "getaddrinfo");
 	FIND(fopen, "fopen");
 	FIND(posix_spawn, "posix_spawn");
 	FIND(getifaddrs, "getifaddrs");

@@ -13,6 +13,8 @@
 typedef int nc_spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[],
 		     char *const env[]);
 
+struct addrinfo;
+
 struct nc_next {
 	long (*read)(int fd, void *buf, size_t n);
 	long (*read_chk)(int fd, void *buf, size_t n, size_t room);
@@ -31,6 +33,7 @@ struct nc_next {
 	int (*sendmmsg)(int fd, struct mmsghdr *msgs, unsigned n, int flags);
 	long (*splice)(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t n, unsigned flags);
 	long (*sendfile)(int out, int in, int64_t *offset, size_t n);
+	int (*getaddrinfo)(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **list);
 	void *(*fopen)(const char *path, const char *mode);
 	nc_spawn *posix_spawn, *posix_spawnp;
 	int (*getifaddrs)(void **list);

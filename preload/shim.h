@@ -21,6 +21,7 @@
  *	netlink.c ifaddrs.c ifreq.c
  *			interfaces, and sockets that ask for them
  *	direct.c	syscall(2)
+ *	nss.c		names, where glibc asks for them
  *	if_inet6.c	a file that says whether there is IPv6
  *
  * A virtual socket is one end of an AF_UNIX pair, so poll, epoll, dup, fork and
@@ -112,6 +113,9 @@ int nc_native_error(int fd);
 
 /* socket.c */
 int nc_revive(int fd);
+
+/* nss.c */
+void nc_name_source(void);
 
 /* exec.c */
 int nc_execve(const char *path, char *const argv[], char *const env[]);

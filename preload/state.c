@@ -114,7 +114,9 @@ const struct nc_config *nc_config(void)
 
 __attribute__((constructor)) static void at_start(void)
 {
-	if (nc_config())
+	if (nc_config()) {
 		nc_datagrams_find();
+		nc_name_source();
+	}
 	nc_find_next();
 }

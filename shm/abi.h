@@ -110,6 +110,11 @@ enum nc_op {
 	NC_NETLINK,		/* make a socket that asks for interfaces (value: its
 				 * port id, fd). NC_BIND (addr.scope: port id) and
 				 * NC_GETSOCKNAME (the same) know it too */
+	NC_RESOLVE,		/* no cookie. Addresses of the name in opt (optlen, without
+				 * NUL) of family (AF_UNSPEC: both): value times struct
+				 * nc_found in reply.opt; or, with addr, its name in
+				 * reply.opt. ENOENT: there is none such, ENODATA: nothing
+				 * of that family, EAGAIN: nobody knows now */
 	NC_OP_END
 };
 
@@ -217,6 +222,13 @@ struct nc_reply {
 	__u8 opt[NC_OPT_MAX];
 };
 
+/* Found by NC_RESOLVE. */
+struct nc_found {
+	__u16 family;
+	__u16 pad;
+	__u8 ip[16];		/* network byte order; IPv4 in the first four */
+};
+
 struct nc_accept {
 	__u32 magic;
 	__u32 ended;		/* no connection: the listener was shut down */
@@ -286,6 +298,7 @@ _Static_assert(sizeof(struct nc_attach) == 72, "nc_attach");
 _Static_assert(sizeof(struct nc_request) == 336, "nc_request");
 _Static_assert(sizeof(struct nc_reply) == 304, "nc_reply");
 _Static_assert(sizeof(struct nc_accept) == 80, "nc_accept");
+_Static_assert(sizeof(struct nc_found) == 20, "nc_found");
 _Static_assert(sizeof(struct nc_datagram) == 104, "nc_datagram");
 _Static_assert(sizeof(struct nc_cause) == 48, "nc_cause");
 

@@ -35,6 +35,7 @@ const (
 	OpErrorQueue  = C.NC_ERROR_QUEUE
 	OpPublish     = C.NC_PUBLISH
 	OpNetlink     = C.NC_NETLINK
+	OpResolve     = C.NC_RESOLVE
 	OpEnd         = C.NC_OP_END
 
 	FlagWait   = C.NC_F_WAIT
@@ -90,6 +91,7 @@ const (
 	SizeofRequest = C.sizeof_struct_nc_request
 	SizeofReply   = C.sizeof_struct_nc_reply
 	SizeofAccept  = C.sizeof_struct_nc_accept
+	SizeofFound   = C.sizeof_struct_nc_found
 
 	SizeofDatagram = C.sizeof_struct_nc_datagram
 	SizeofCause    = C.sizeof_struct_nc_cause
@@ -101,6 +103,7 @@ type (
 	Request C.struct_nc_request
 	Reply   C.struct_nc_reply
 	Accept  C.struct_nc_accept
+	Found   C.struct_nc_found
 
 	Datagram C.struct_nc_datagram
 	Cause    C.struct_nc_cause

@@ -27,7 +27,8 @@ const (
 	OpErrorQueue  = 0xe
 	OpPublish     = 0xf
 	OpNetlink     = 0x10
-	OpEnd         = 0x11
+	OpResolve     = 0x11
+	OpEnd         = 0x12
 
 	FlagWait   = 0x1
 	FlagProbe  = 0x2
@@ -82,6 +83,7 @@ const (
 	SizeofRequest = 0x150
 	SizeofReply   = 0x130
 	SizeofAccept  = 0x50
+	SizeofFound   = 0x14
 
 	SizeofDatagram = 0x68
 	SizeofCause    = 0x30
@@ -130,6 +132,11 @@ type (
 		Cookie uint64
 		Peer   Addr
 		Local  Addr
+	}
+	Found struct {
+		Family uint16
+		Pad    uint16
+		Ip     [16]uint8
 	}
 
 	Datagram struct {

@@ -4,8 +4,8 @@ package shm
 
 import "unsafe"
 
-// AttachBytes, RequestBytes, ReplyBytes, AcceptBytes, DatagramBytes and CauseBytes
-// return a record's own memory: what is received into it or sent from it.
+// AttachBytes, RequestBytes, ReplyBytes, AcceptBytes, DatagramBytes, CauseBytes
+// and FoundBytes return a record's own memory: what is received into it or sent from it.
 
 // AttachBytes views an Attach.
 func AttachBytes(r *Attach) []byte { return (*[SizeofAttach]byte)(unsafe.Pointer(r))[:] }
@@ -24,3 +24,6 @@ func DatagramBytes(r *Datagram) []byte { return (*[SizeofDatagram]byte)(unsafe.P
 
 // CauseBytes views a Cause.
 func CauseBytes(r *Cause) []byte { return (*[SizeofCause]byte)(unsafe.Pointer(r))[:] }
+
+// FoundBytes views a Found.
+func FoundBytes(r *Found) []byte { return (*[SizeofFound]byte)(unsafe.Pointer(r))[:] }

@@ -45,6 +45,7 @@ type Daemon struct {
 	CPUs             []int // one per worker, or empty: workers are not pinned by the file
 	Idle             Idle
 	Spin             time.Duration // how long a worker spins before it sleeps
+	Resolvers        []netip.Addr  // whom to ask for other names; empty: those of /etc/resolv.conf
 }
 
 // Idle is what a worker does when it has no work.

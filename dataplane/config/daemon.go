@@ -36,6 +36,12 @@ func (r *reader) daemon(t *table) {
 	}
 	d.Idle = Idle(t.choice("idle", string(IdleSleep), []string{string(IdleSleep), string(IdleBusy)}))
 	d.Spin = t.duration("spin", 20*time.Microsecond, 0, 10*time.Millisecond)
+	const resolvers = "addresses of DNS servers"
+	for _, n := range t.list("resolvers", "resolver", unstable.String, resolvers) {
+		if a := t.address(n, "resolver"); a.IsValid() {
+			d.Resolvers = append(d.Resolvers, a)
+		}
+	}
 	t.done()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -16,7 +17,7 @@ import (
 // nothing changed.
 //
 // Applied: networks and containers that come or go, and of those that stay
-// vteps, learn, static hosts, uids, missing, policy and publish. Everything else
+// vteps, learn, static hosts, the resolvers, uids, missing, policy and publish. Everything else
 // waits.
 func (c *Config) Diff(old *Config) (applicable, restart []string) {
 	d := differ{now: c, was: old, stay: map[string][]string{}, wasContainers: old.byName(), nowContainers: c.byName()}
@@ -81,6 +82,9 @@ func (d *differ) daemon() {
 	d.wait(daemon, "cpus", was.CPUs, now.CPUs)
 	d.wait(daemon, "idle", was.Idle, now.Idle)
 	d.wait(daemon, "spin", was.Spin, now.Spin)
+	if !slices.Equal(was.Resolvers, now.Resolvers) {
+		d.apply("the daemon: resolvers %v, was %v", now.Resolvers, was.Resolvers)
+	}
 	wasU, nowU := &d.was.Underlay, &d.now.Underlay
 	d.wait(daemon, "underlay kind", wasU.Kind, nowU.Kind)
 	d.wait(daemon, "underlay address", wasU.Address, nowU.Address)

@@ -164,6 +164,10 @@ func (t *Set) request(a *attached, pid int32, uid uint32, whole bool) {
 		t.answer(replyFD, t.opRevive(r, socketFD, pid, uid))
 		return
 	}
+	if r.Op == shm.OpResolve {
+		t.opResolve(r, replyFD)
+		return
+	}
 	if r.Op == shm.OpPublish {
 		t.answer(replyFD, t.opPublish(a, r, pid, uid))
 		return

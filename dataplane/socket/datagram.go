@@ -30,7 +30,8 @@ const (
 type datagram struct {
 	proto     stream.Protocol
 	connected bool
-	full      bool // the engine said EAGAIN: until Writable
+	server    netip.AddrPort // the nameserver it is connected to (name.go)
+	full      bool           // the engine said EAGAIN: until Writable
 	wants     uint32
 	verdict   syscall.Errno
 	drops     uint32

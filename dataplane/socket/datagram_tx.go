@@ -86,7 +86,12 @@ func (t *Set) fromApp1(s *sock, i int) {
 
 // sendDatagram gives a datagram to the engine. EAGAIN: not now.
 func (t *Set) sendDatagram(s *sock, m *stream.Message, payload []byte) syscall.Errno {
-	e := t.datagrams.Send(s.handle, m, payload)
+	var e syscall.Errno
+	if to, ok := t.nameserver(s, m); ok {
+		t.query(s, to, payload)
+	} else {
+		e = t.datagrams.Send(s.handle, m, payload)
+	}
 	switch e {
 	case 0:
 		s.tx += uint64(len(payload))

@@ -73,7 +73,7 @@ func (t *Set) info(s *sock, now time.Time) Info {
 	switch s.state {
 	case stDatagram:
 		i.Protocol = protocolNames[s.dgram.proto]
-		if remote, e := t.engine.Remote(s.handle); e == 0 {
+		if remote, e := t.remoteOf(s); e == 0 {
 			i.State, i.Remote = stateNames[1], remote
 		}
 		i.RecvQueue, i.SendQueue, i.Drops = unread(s.fd), queued(s.fd), s.dgram.drops

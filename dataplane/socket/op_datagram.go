@@ -97,17 +97,23 @@ func (t *Set) datagramRequest(s *sock, r *shm.Request) syscall.Errno {
 // connectDatagram follows ip4_datagram_connect and ip6_datagram_connect.
 func (t *Set) connectDatagram(s *sock, r *shm.Request) syscall.Errno {
 	if r.Addr.Family == unix.AF_UNSPEC {
-		s.dgram.connected = false
+		s.dgram.connected, s.dgram.server = false, netip.AddrPort{}
 		return t.datagrams.Disconnect(s.handle)
 	}
 	remote, e := decodeDestination(&r.Addr, s.family)
 	if e != 0 {
 		return misfit(s, r, e)
 	}
-	if e := t.engine.Connect(s.handle, thisHost(remote)); e != 0 {
+	e = t.engine.Connect(s.handle, thisHost(remote))
+	server := netip.AddrPort{}
+	if t.isNameserver(s, thisHost(remote)) {
+		// It need not be reached by any other way than ours.
+		server, e = thisHost(remote), 0
+	}
+	if e != 0 {
 		return e
 	}
-	s.dgram.connected = true
+	s.dgram.connected, s.dgram.server = true, server
 	return 0
 }
 

@@ -37,6 +37,9 @@ func (t *Set) localOf(s *sock) netip.AddrPort {
 
 func (t *Set) remoteOf(s *sock) (netip.AddrPort, syscall.Errno) {
 	if s.dgram != nil {
+		if s.dgram.server.IsValid() {
+			return s.dgram.server, 0
+		}
 		remote, e := t.engine.Remote(s.handle)
 		if e == 0 && remote.Port() == 0 {
 			e = unix.ENOTCONN // as inet_getname

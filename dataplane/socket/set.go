@@ -48,6 +48,8 @@ type Config struct {
 	Host               stream.Host
 	Networks           []netip.Prefix
 	Gateway4, Gateway6 bool
+	// Resolver answers questions for names; nil: nobody does.
+	Resolver Resolver
 	// Listen has the host listen for a program; nil: no program may ask for it.
 	Listen ListenFunc
 	// MaxBuffers bounds how many buffers of the worker's pool the container
@@ -89,6 +91,7 @@ type Set struct {
 	refusing        []*publication // whose connections nobody listens for
 	lastPublication Publication
 	trees           map[*tree]struct{}
+	questions       int     // to the Resolver that are not answered
 	listeners       bool    // one came or went since offerAll
 	fit             []*sock // scratch of offer
 	shared          bool    // the port that offer looked at last has several listeners

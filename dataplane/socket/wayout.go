@@ -46,12 +46,17 @@ func (t *Set) outside(ip netip.Addr) bool {
 	case ip.Is4() && t.cfg.Gateway4, ip.Is6() && t.cfg.Gateway6:
 		return false
 	}
+	return !t.onSubnet(ip)
+}
+
+// onSubnet reports whether ip is on a subnet of the container's network.
+func (t *Set) onSubnet(ip netip.Addr) bool {
 	for _, p := range t.cfg.Networks {
 		if p.Contains(ip) {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // moveOut gives a socket a handle of the host's stack, with its options. A port

@@ -69,6 +69,7 @@ const (
 	DropDatagramHeader  // no proper header before the payload
 	DropDatagramRefused // the stack did not take it: no route, too long, not allowed
 	DropDatagramHeld    // too many wait for the container's transmit queue
+	DropQuestions       // too many questions for names are open
 
 	// Learning.
 	DropLearnLimit // too many learned addresses, or learned too fast
@@ -133,6 +134,7 @@ var reasonNames = [NumReasons]string{
 	DropDatagramHeader:   "datagram_header",
 	DropDatagramRefused:  "datagram_refused",
 	DropDatagramHeld:     "datagram_held",
+	DropQuestions:        "questions",
 	DropLearnLimit:       "learn_limit",
 	DropControlMalformed: "control_malformed",
 	DropControlRefused:   "control_refused",

@@ -29,6 +29,7 @@ type ShardConfig struct {
 	Subnets            []netip.Prefix // of the network
 	WayOut             bool           // what is not on the network goes to the host's stack
 	Listen             socket.ListenFunc
+	Resolver           socket.Resolver
 	MaxSockets         int
 	RingBytes          int // bound of pump ring memory
 
@@ -107,7 +108,7 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 	s.set = socket.New(socket.Config{
 		Container: cfg.Name, Engine: e, Poller: shardPoller{s}, Stat: &s.stat,
 		Host: s.host, Networks: cfg.Subnets, Gateway4: cfg.Gateway4.IsValid(), Gateway6: cfg.Gateway6.IsValid(),
-		Listen:  cfg.Listen,
+		Listen: cfg.Listen, Resolver: cfg.Resolver,
 		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
 		Interfaces: rtnetlink.New(rtnetlink.Config{
 			MAC: cfg.MAC, MTU: cfg.MTU, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,
