@@ -49,11 +49,13 @@ func (k *socket) put(a *arrival) stat.Reason {
 		return stat.DropNoSocket
 	}
 	if k.queue.used() > 2*int(k.value[stream.OptRecvBuffer]) {
+		k.drops++
 		return stat.DropSocketQueue
 	}
 	if g := k.queue.growth(n); g > 0 && s.cfg.Room != nil && !s.cfg.Room(g) {
 		k.queue.hint = 0 // the least will do
 		if !s.cfg.Room(k.queue.growth(n)) {
+			k.drops++
 			return stat.DropBufferLimit
 		}
 	}
@@ -115,7 +117,7 @@ func (s *Stack) Receive(h stream.Handle, m *stream.Message, buf []byte) (int, sy
 		m.Cause.Offender = addr(56)
 	}
 	m.Cause.Quiet = b[0]&recordQuiet != 0
-	m.TTL, m.TOS = b[4], b[5]
+	m.TTL, m.TOS, m.Drops = b[4], b[5], k.drops
 	m.Cause.Origin, m.Cause.Type, m.Cause.Code = b[7], b[8], b[9]
 	m.Remote = netip.AddrPortFrom(addr(24), binary.LittleEndian.Uint16(b[10:]))
 	m.Err = syscall.Errno(binary.LittleEndian.Uint32(b[12:]))

@@ -31,8 +31,9 @@ type socket struct {
 	filter stream.ICMPFilter
 	groups []netip.Addr // joined
 
-	queue ring // of received records
-	armed bool // Receive said EAGAIN: Readable is owed
+	queue ring   // of received records
+	armed bool   // Receive said EAGAIN: Readable is owed
+	drops uint32 // that the queue had no room for
 
 	// For readyList.
 	queued   bool

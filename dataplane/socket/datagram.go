@@ -34,7 +34,8 @@ type datagram struct {
 	full      bool           // the engine said EAGAIN: until Writable
 	wants     uint32
 	verdict   syscall.Errno
-	drops     uint32
+	drops     uint32 // that the pair had no room for
+	lost      uint32 // that the engine had no room for, when it last told
 	held      []heldDatagram
 	errors    []reported
 	filter    stream.ICMPFilter

@@ -50,8 +50,9 @@ func (t *Set) toAppDatagrams(s *sock, most int) (more bool) {
 // t.dmsg describes.
 func (t *Set) address(s *sock, i, length int) {
 	m, h := &t.dmsg, &t.burst.header[i]
+	s.dgram.lost = m.Drops
 	*h = shm.Datagram{
-		Magic: shm.Magic, Flags: s.dgram.wants, Drops: s.dgram.drops, Cookie: s.cookie,
+		Magic: shm.Magic, Flags: s.dgram.wants, Drops: s.dgram.drops + m.Drops, Cookie: s.cookie,
 		Remote: encodeAddr(m.Remote, s.family), Ttl: m.TTL, Tos: m.TOS,
 	}
 	if m.Local.IsValid() {

@@ -76,7 +76,7 @@ func (t *Set) info(s *sock, now time.Time) Info {
 		if remote, e := t.remoteOf(s); e == 0 {
 			i.State, i.Remote = stateNames[1], remote
 		}
-		i.RecvQueue, i.SendQueue, i.Drops = unread(s.fd), queued(s.fd), s.dgram.drops
+		i.RecvQueue, i.SendQueue, i.Drops = unread(s.fd), queued(s.fd), s.dgram.drops+s.dgram.lost
 		for _, h := range s.dgram.held {
 			i.SendQueue += len(h.payload)
 		}

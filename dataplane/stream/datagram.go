@@ -59,6 +59,10 @@ type Message struct {
 	// Cause says more. Send takes no notice of it.
 	Err   syscall.Errno
 	Cause Cause
+
+	// Drops is how many datagrams the socket's queue in the engine had no room
+	// for until now, in what Receive gives.
+	Drops uint32
 }
 
 // Cause is what struct sock_extended_err tells about an error of the network.
