@@ -79,7 +79,7 @@ static long prepare(struct nc_datagram *h, uint32_t mark, const struct msghdr *m
 	*h = (struct nc_datagram){ .magic = NC_MAGIC };
 	if (n > NC_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	if (flags & MSG_OOB)
+	if (flags & (MSG_OOB | MSG_MORE)) /* there is no cork */
 		return -EOPNOTSUPP;
 	if (msg->msg_iovlen > NC_SPANS_MAX)
 		return -EMSGSIZE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stream is the seam between TCP engines, the sockets of applications
+// Package stream is the seam between engines, the sockets of applications
 // and the frames of the network.
 //
 // # Theory of operation

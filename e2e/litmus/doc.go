@@ -11,7 +11,7 @@
 // has nothing but a loopback that is down, with the daemon outside. The kernel
 // is the reference: what differs is a bug, or is written in known and in
 // docs/limits.md. Afterwards the kernel of that namespace has to have counted no
-// TCP.
+// TCP and no UDP.
 //
 // NETCON_ONLY=REGEXP runs those whose names match.
 //
