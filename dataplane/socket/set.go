@@ -27,6 +27,13 @@ type Handler interface {
 	Ready(events uint32)
 }
 
+// InputHandler is a Handler that may have no use for EPOLLOUT, which a pair reports
+// for each record that the application reads.
+type InputHandler interface {
+	Handler
+	InputOnly() bool
+}
+
 // Config is what a Set needs. Engine, Poller, Stat and Buffers are required;
 // the other fields have defaults.
 type Config struct {
@@ -343,6 +350,9 @@ func (t *Set) resume() {
 		}
 	}
 }
+
+// InputOnly says that a datagram socket never waits for room in its pair.
+func (s *sock) InputOnly() bool { return s.dgram != nil }
 
 // Ready notes what the kernel says about our end of a pair.
 func (s *sock) Ready(events uint32) {

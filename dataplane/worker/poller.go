@@ -65,7 +65,11 @@ func (p *poller) add(fd int, s *Shard, h socket.Handler) error {
 		p.watches = append(p.watches, watch{})
 	}
 	w := &p.watches[slot]
-	ev := unix.EpollEvent{Events: socketEvents, Fd: slot, Pad: w.gen}
+	events := uint32(socketEvents)
+	if in, ok := h.(socket.InputHandler); ok && in.InputOnly() {
+		events &^= unix.EPOLLOUT
+	}
+	ev := unix.EpollEvent{Events: events, Fd: slot, Pad: w.gen}
 	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		p.free = append(p.free, slot)
 		return fmt.Errorf("watch socket fd %d: %w", fd, err)
