@@ -21,32 +21,41 @@ import (
 func init() {
 	add(scenario{
 		name: "chaos-echo", packages: []string{"gcc"}, bytes: 8 << 20, short: true, version: []string{"gcc", "--version"},
-		does: "a forking and a threaded echo server, clients of one and of four threads, at random killed, stopped and continued for three times 20 s; every byte of the survivors compared, memory and descriptors of the daemons back where they were after each, no socket left",
+		does: "a forking and a threaded echo server, clients of one and of four threads, at random killed, stopped and continued for three times 20 s (10 s on the kernel); every byte of the survivors compared, memory and descriptors of the daemons back where they were after each, no socket left",
 		run:  chaosEcho,
 	})
 	add(scenario{
 		name: "chaos-nginx", packages: []string{"nginx-light", "wrk", "curl"}, bytes: 8 << 20,
-		does: "4 workers at random killed, stopped and continued for a minute under wrk -c 32 and downloads of 8 MiB; hashes of what arrived compared, nothing left behind",
+		does: "4 workers at random killed, stopped and continued for a minute (10 s on the kernel) under wrk -c 32 and downloads of 8 MiB; hashes of what arrived compared, nothing left behind",
 		run:  chaosNginx,
 	})
 	add(scenario{
 		name: "chaos-redis", packages: []string{"redis-server", "redis-tools"}, bytes: 8 << 20,
-		does: "redis-benchmark at random killed, stopped and continued for a minute; values of 4 MiB written and read meanwhile, hashes compared, nothing left behind",
+		does: "redis-benchmark at random killed, stopped and continued for a minute (10 s on the kernel); values of 4 MiB written and read meanwhile, hashes compared, nothing left behind",
 		run:  chaosRedis,
 	})
 	add(scenario{
 		name: "chaos-neighbour", packages: []string{"nginx-light", "wrk", "curl"}, bytes: 4 << 20, short: true,
-		does: "nginx reloaded every 200 ms under wrk for a minute in one container; in another container of the same daemons a slow download and a request stream go on: no error, no gap",
+		does: "nginx reloaded every 200 ms under wrk for a minute (10 s on the kernel) in one container; in another container of the same daemons a slow download and a request stream go on: no error, no gap",
 		run:  chaosNeighbour,
 	})
 }
 
-// chaosTime is how long a scenario goes on.
+// chaosTime is how long chaos goes on.
 func chaosTime() time.Duration {
 	if os.Getenv("NETCON_APPS") == "long" {
 		return time.Minute
 	}
 	return 3 * time.Second
+}
+
+// chaosTime is how long a scenario goes on: on the kernel as long as it takes to
+// see that the scenario itself is right.
+func (e *env) chaosTime() time.Duration {
+	if e.netcon {
+		return chaosTime()
+	}
+	return min(chaosTime(), 10*time.Second)
 }
 
 // children returns the processes that a process started and that have not ended.
@@ -240,12 +249,12 @@ func chaosEcho(t *testing.T, e *env) {
 	before := e.hold(t, 2)
 	done, killed, broken, kills := 0, 0, 0, 0
 	turns := 1
-	if chaosTime() >= time.Minute {
+	if e.chaosTime() >= time.Minute {
 		turns = 3
 	}
 	for range turns {
 		f := newFlock(t, 8, func(i int) *testenv.Process { return client(i, 512<<10) }, whole)
-		for end := time.Now().Add(chaosTime() / time.Duration(turns)); time.Now().Before(end); {
+		for end := time.Now().Add(e.chaosTime() / time.Duration(turns)); time.Now().Before(end); {
 			time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // between blows
 			servers := children(forking.Pid())
 			switch rand.IntN(6) {
@@ -285,7 +294,7 @@ func chaosNginx(t *testing.T, e *env) {
 	fetch(t, e.b, want, "http://"+a4+"/8MiB")
 	before := e.hold(t, 4)
 	dir := testenv.OpenDir(t)
-	length := chaosTime()
+	length := e.chaosTime()
 	load := e.b.start(t, "wrk", "-t2", "-c32", "-d", fmt.Sprintf("%.0fs", length.Seconds()), "http://"+a4+"/")
 	place := map[*testenv.Process]string{}
 	started := 0
@@ -374,7 +383,7 @@ func chaosRedis(t *testing.T, e *env) {
 			}
 		}
 	}()
-	for end := time.Now().Add(chaosTime()); time.Now().Before(end); {
+	for end := time.Now().Add(e.chaosTime()); time.Now().Before(end); {
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // between blows
 		switch rand.IntN(4) {
 		case 0, 1:
@@ -431,7 +440,7 @@ var wrkLatency = regexp.MustCompile(`Latency\s+\S+\s+\S+\s+([0-9.]+)(us|ms|s|m)\
 
 func chaosNeighbour(t *testing.T, e *env) {
 	a, b := e.neighbour(t)
-	length := chaosTime()
+	length := e.chaosTime()
 	rate := 1 << 20 // bytes a second
 	dir := testenv.OpenDir(t)
 	_, want := noise(t, dir, "file", int(length.Seconds())*rate)
