@@ -30,10 +30,20 @@ func datagrams(t *testing.T, args ...string) []string {
 
 // TestDatagramsKernelPeer has a container and a stock host send each other
 // datagrams: to addresses, to groups and to everybody, up to the largest, whole
-// and in fragments; and ping each other.
+// and in fragments; and ping each other. With underlay xdp what the kernel sends
+// comes with checksums that it left to the device.
 func TestDatagramsKernelPeer(t *testing.T) {
+	for name, o := range map[string]kernelOptions{
+		"udp": {},
+		"xdp": {Queues: 2, Underlay: xdp("native")},
+	} {
+		t.Run(name, func(t *testing.T) { startKernelPeer(t, o).datagrams(t) })
+	}
+}
+
+// datagrams is what TestDatagramsKernelPeer does with one daemon.
+func (h *kernelHost) datagrams(t *testing.T) {
 	testenv.NeedTools(t, "/usr/bin/python3", "ping")
-	h := startKernelPeer(t, kernelOptions{})
 	for _, a := range []string{"224.0.0.0/4", "255.255.255.255"} {
 		testenv.Run(t, h.ns, "ip", "route", "add", a, "dev", "vx0")
 	}
