@@ -260,12 +260,10 @@ func (s *Stack) room(k *socket) bool {
 	if s.tx.used() < txLimit {
 		return true
 	}
-	for _, b := range s.blocked {
-		if b == k {
-			return false
-		}
+	if !k.blocked {
+		k.blocked = true
+		s.blocked = append(s.blocked, k)
 	}
-	s.blocked = append(s.blocked, k)
 	return false
 }
 

@@ -38,6 +38,7 @@ type socket struct {
 	// For readyList.
 	queued   bool
 	writable bool // Writable is owed
+	blocked  bool // in Stack.blocked
 	next     *socket
 
 	peerNext *socket // the next older socket with the same addresses and ports

@@ -147,7 +147,9 @@ func (s *Stack) Close(h stream.Handle) {
 	}
 	k.queue.reset(&s.pool)
 	k.handle = 0 // the ready list skips it
-	s.blocked = without(s.blocked, k)
+	if k.blocked {
+		s.blocked = without(s.blocked, k)
+	}
 	sl := &s.slots[uint32(h)]
 	sl.k = nil
 	if sl.gen = (sl.gen + 1) &^ (1 << 31); sl.gen == 0 {

@@ -31,7 +31,7 @@ func (s *Stack) Transmit(out stream.Output, budget int) int {
 	}
 	if len(s.blocked) > 0 && s.tx.used() <= txLimit/2 {
 		for i, k := range s.blocked {
-			k.writable = true
+			k.blocked, k.writable = false, true
 			s.ready.push(k)
 			s.blocked[i] = nil
 		}
