@@ -114,6 +114,11 @@ func sweep(id string) error {
 			for _, path := range namespaces {
 				errs = append(errs, removeNamespace(path))
 			}
+			pid, _, _ := parseID(id)
+			sockets, _ := filepath.Glob(wireguardSocket(wireguardDevice(pid, "*")))
+			for _, path := range sockets {
+				_ = os.Remove(path) // or somebody else does, just now
+			}
 			return errors.Join(append(errs, os.RemoveAll(filepath.Join(os.TempDir(), scratchPrefix+id)))...)
 		}
 		if time.Now().After(deadline) {

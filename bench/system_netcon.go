@@ -31,17 +31,9 @@ func (n *netcon) Name() string { return n.name }
 // Check asks the configuration's own reader, so that what does not exist yet is
 // said where it is known.
 func (n *netcon) Check(Tools) error {
-	dir, err := os.MkdirTemp("", "netcon-bench-check-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "netcon.toml")
-	if err := os.WriteFile(path, []byte(n.configuration(dir, serverVTEP, clientVTEP, "server", serverAddr)), 0o600); err != nil {
-		return err
-	}
-	if _, err := config.Load(path); err != nil {
-		return fmt.Errorf("%w: system %s: %s", ErrInput, n.name, strings.TrimPrefix(lastLine(err.Error()), path+":"))
+	const file = "netcon.toml"
+	if _, err := config.Parse(file, []byte(n.configuration("/run/netcon", serverVTEP, clientVTEP, "server", serverAddr))); err != nil {
+		return fmt.Errorf("%w: system %s: %s", ErrInput, n.name, strings.TrimPrefix(lastLine(err.Error()), file+":"))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -59,9 +60,7 @@ func (userspaceTUN) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 		}
 	}
 	for i, e := range ends {
-		// A device has its name to itself on the whole machine: the daemon's
-		// socket is not in the namespace.
-		device := fmt.Sprintf("wg%d-%d", os.Getpid()%100000, i)
+		device := wireguardDevice(os.Getpid(), strconv.Itoa(i))
 		conf := fmt.Sprintf("[Interface]\nPrivateKey = %s\nListenPort = %d\n\n[Peer]\nPublicKey = %s\nEndpoint = %s:%d\nAllowedIPs = %s/32\n",
 			strings.TrimSpace(e.private), wireguardPort, strings.TrimSpace(ends[1-i].pub), e.vtep, wireguardPort, e.remote)
 		path := filepath.Join(s.Dir, device+".conf")
@@ -77,7 +76,7 @@ func (userspaceTUN) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 			if !daemon.Running() {
 				return fmt.Errorf("it ended: %s", lastLine(daemon.Text()))
 			}
-			_, err := os.Stat("/var/run/wireguard/" + device + ".sock")
+			_, err := os.Stat(wireguardSocket(device))
 			return err
 		}); err != nil {
 			return nil, err
@@ -102,3 +101,11 @@ func (userspaceTUN) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 	}
 	return p, nil
 }
+
+// wireguardDevice names a device of a bench: it has the name to itself on the
+// whole machine, because its socket is not in the namespace.
+func wireguardDevice(pid int, which string) string { return fmt.Sprintf("wg%d-%s", pid, which) }
+
+// wireguardSocket is where wireguard-go listens, and what it leaves behind when
+// it is killed.
+func wireguardSocket(device string) string { return "/var/run/wireguard/" + device + ".sock" }
