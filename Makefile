@@ -25,7 +25,7 @@ PACKAGES = $(shell $(GO) list ./... | grep -v /e2e)
 DEPS := gcc libc6-dev make nginx-light curl redis-server redis-tools iproute2 iputils-ping procps util-linux
 TESTDEPS := musl-tools iperf3 wrk ethtool tshark clang-19 llvm-19 libbpf-dev python3 wireguard-go wireguard-tools passt slirp4netns sockperf
 # What the benchmarks compare with, and run; libxdp for the C reference of bench-xsk.
-BENCHDEPS := wrk iperf3 ethtool wireguard-go wireguard-tools passt slirp4netns sockperf libxdp-dev
+BENCHDEPS := wrk iperf3 ethtool wireguard-go wireguard-tools passt slirp4netns sockperf linux-perf libxdp-dev
 
 # Under sudo the checkout belongs to somebody else, and git would refuse to tell
 # the version.

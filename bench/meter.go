@@ -18,6 +18,8 @@ type Meter struct {
 	client        *Process
 	clientUsed    time.Duration
 	before        usage
+	profile       string // where perf writes; "": it does not look
+	perf          *Process
 	calls         struct{ server, carriers *callCounter }
 }
 
@@ -29,6 +31,9 @@ func (m *Meter) Begin(client *Process) (err error) {
 		return nil
 	}
 	m.client = client
+	if err := m.startProfile(); err != nil {
+		return err
+	}
 	m.Calls = &Calls{}
 	if m.calls.server, err = countCalls(m.groups().server); err == nil {
 		m.calls.carriers, err = countCalls(m.groups().carriers)
@@ -48,6 +53,7 @@ func (m *Meter) End() error {
 		return nil
 	}
 	after, err := readUsage()
+	m.stopProfile()
 	if err != nil {
 		return err
 	}
@@ -119,7 +125,7 @@ func (m *Meter) finish() {
 	}
 	m.CPU = m.Spent.per(m.Requests, m.Seconds)
 	if m.Calls != nil && m.Calls.Missing == "" {
-		f := min(1, m.Seconds/m.Spent.Seconds) / m.Requests
+		f := m.Seconds / m.Spent.Seconds / m.Requests
 		m.Calls.Server *= f
 		m.Calls.Carriers *= f
 	}

@@ -24,6 +24,7 @@ type Options struct {
 	Time      time.Duration // of a sample
 	Systems   []string      // instead of those that a workload compares
 	Workloads []string      // names, or their beginnings; instead of the form's
+	Profile   string        // a directory for what perf sees of daemons; "": it does not look
 	Progress  io.Writer     // nil: none
 }
 
@@ -64,6 +65,11 @@ func (o *Options) plan() ([]plan, error) {
 			return nil, err
 		}
 		plans = append(plans, p)
+	}
+	if o.Profile != "" {
+		if err := need("-profile", "perf"); err != nil {
+			return nil, err
+		}
 	}
 	if os.Geteuid() != 0 || !hasNetAdmin() {
 		return nil, fmt.Errorf("%w: network namespaces take root with CAP_SYS_ADMIN and CAP_NET_ADMIN (uid is %d)", ErrInput, os.Geteuid())
@@ -196,6 +202,9 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 				return err
 			}
 		}
+	}
+	if r.Profile != "" {
+		return r.profile(ctx, p.Workload, turns)
 	}
 	return nil
 }

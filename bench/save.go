@@ -28,8 +28,11 @@ func Save(ctx context.Context, o Options, dir string, out io.Writer) error {
 		return err
 	}
 	start := time.Now()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, o.Profile), 0o755); err != nil {
 		return err
+	}
+	if o.Profile != "" {
+		o.Profile = filepath.Join(dir, o.Profile)
 	}
 	path := filepath.Join(dir, resultsFile)
 	f, err := os.Create(path)

@@ -3,6 +3,8 @@
 package bench
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,5 +57,16 @@ func TestEveryWorkload(t *testing.T) {
 		if !s.OK() || s.Workload != "idle" && s.Value <= 0 {
 			t.Errorf("%s over %s: %s, path %+v", s.Workload, s.System, s.Error, s.Path)
 		}
+	}
+}
+
+// Profiling is refused where there is no perf.
+func TestProfileNeedsPerf(t *testing.T) {
+	testenv.NeedRoot(t)
+	t.Setenv("PATH", t.TempDir())
+	o := Options{Tools: built, Form: Quick, Rounds: 1, Time: time.Second, Workloads: []string{"pingpong-1"}, Systems: []string{"netcon"}, Profile: t.TempDir()}
+	_, err := o.plan()
+	if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "program perf is not installed") {
+		t.Errorf("%v, want the missing program", err)
 	}
 }

@@ -160,13 +160,13 @@ func (u usage) since(before usage, g groups, client int, clientUsed time.Duratio
 	return s
 }
 
-// per returns what one of n requests took, in microseconds, where the requests
-// were counted for part of the interval's length.
+// per returns what one of n requests took, in microseconds. They were counted for
+// some seconds of about the same interval: what is divided are rates.
 func (s Spent) per(n float64, seconds float64) *CPU {
 	if n <= 0 || s.Seconds <= 0 || seconds <= 0 {
 		return nil
 	}
-	f := 1e6 * min(1, seconds/s.Seconds) / n
+	f := 1e6 * seconds / s.Seconds / n
 	return &CPU{
 		Machine: (s.Machine - s.Foreign - s.Harness) * f, Server: s.Server * f, Client: s.Client * f,
 		Carriers: s.Carriers * f, Kernel: s.Kernel * f,

@@ -71,6 +71,7 @@ func runBench(c *call) error {
 	rounds := c.flags.Int("rounds", 5, "how often every system has its turn")
 	length := c.flags.Duration("time", 0, "`LENGTH` of a sample; by default that of the form")
 	out := c.flags.String("o", "", "the `DIR`ectory for results; default build/bench/TIME")
+	profile := c.flags.Bool("profile", false, "after the rounds have perf say where daemons spend their time, into profiles/")
 	listed := c.flags.Bool("list", false, "list systems and workloads")
 	if err := c.parse(0, 0); err != nil {
 		return err
@@ -80,6 +81,9 @@ func runBench(c *call) error {
 		return nil
 	}
 	o := bench.Options{Version: dataplane.Version(), Rounds: *rounds, Time: *length, Systems: words(*systems), Workloads: words(*chosen), Progress: c.stderr}
+	if *profile {
+		o.Profile = "profiles"
+	}
 	var usual time.Duration
 	switch {
 	case *quick && *all:
