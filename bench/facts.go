@@ -37,7 +37,7 @@ type Facts struct {
 var versions = map[string][]string{
 	"nginx": {"nginx", "-v"}, "wrk": {"wrk", "-v"}, "redis-server": {"redis-server", "--version"},
 	"iperf3": {"iperf3", "--version"}, "wireguard-go": {"wireguard-go", "--version"},
-	"pasta": {"pasta", "--version"}, "slirp4netns": {"slirp4netns", "--version"}, "ip": {"ip", "-V"},
+	"pasta": {"pasta", "--version"}, "slirp4netns": {"slirp4netns", "--version"}, "sockperf": {"sockperf", "--version"}, "ip": {"ip", "-V"},
 }
 
 func readFacts(o *Options) Facts {

@@ -14,7 +14,7 @@ import (
 )
 
 var _ = registerWorkload(
-	bulk("in", 1, Quick), bulk("out", 1, Quick), bulk("in", 4, Full), bulk("out", 4, Full), bulk("in", 16, Full), bulk("out", 16, Full),
+	bulk("in", 1, Quick), bulk("out", 1, Quick), bulk("in", 4, Full), bulk("out", 4, Full), bulk("in", 16, All), bulk("out", 16, All),
 	lossy("in"), lossy("out"),
 )
 

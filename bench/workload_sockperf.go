@@ -14,15 +14,15 @@ import (
 
 var _ = registerWorkload(sockperf(13, "tcp", "--tcp"), sockperf(14, "udp"))
 
-// sockperfSystems are those that UDP passes, too.
-var sockperfSystems = []string{"kernel-veth", "kernel-bridge", "userspace-tun", "netcon+underlay=udp", "netcon+peer=netcon"}
+// udpSystems are all that UDP passes, too.
+var udpSystems = []string{"kernel-bridge", "userspace-tun", "netcon+peer=netcon"}
 
 const sockperfPort = 11111
 
 func sockperf(rank int, protocol string, args ...string) *Workload {
 	return &Workload{
 		Name: "sockperf-" + protocol, About: "sockperf ping-pong over " + protocol + ", 64 bytes, 1 connection", Rank: rank,
-		Unit: "requests/s", Per: "request", Form: Full, Programs: []string{"sockperf"}, Systems: sockperfSystems, UDP: protocol == "udp",
+		Unit: "requests/s", Per: "request", Form: Full, Programs: []string{"sockperf"}, Systems: []string{"kernel-veth", "netcon+underlay=udp"}, More: udpSystems, UDP: protocol == "udp",
 		Serve: func(ctx context.Context, b *Bed) error {
 			return b.serve(ctx, "using recvfrom", append([]string{"sockperf", "server", "-i", b.Server.Bind.String(), "-p", strconv.Itoa(sockperfPort)}, args...)...)
 		},
