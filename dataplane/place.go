@@ -46,7 +46,7 @@ func (d *Dataplane) addContainer(cfg *config.Config, k *config.Container) error 
 		Name: k.Name, VNI: n.VNI, MAC: k.MAC, MTU: mtu, Addrs: addrs,
 		Gateway4: n.Gateway4, Gateway6: n.Gateway6, MaxSockets: k.Limits.Connections,
 		RingBytes: int(k.Limits.BufferBytes),
-		Subnets:   n.Subnets, WayOut: k.Policy == config.PolicyHost, Listen: d.listenFor, Resolver: &nameservice{d: d, network: n.Name, worker: w},
+		Subnets:   n.Subnets, WayOut: k.Policy == config.PolicyHost, NoDatagrams: d.cfg.Underlay.Port, Listen: d.listenFor, Resolver: &nameservice{d: d, network: n.Name, worker: w},
 		NewEngine: func(counts *stat.Block, doorbell func()) (stream.Engine, error) {
 			return netstack.New(netstack.Config{
 				Name: k.Name, MTU: mtu, Addrs: addrs, Gateway4: n.Gateway4, Gateway6: n.Gateway6,

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,6 +163,53 @@ func TestWayOut(t *testing.T) {
 	s.reload(t, streetConf("", `policy = "host"`), "policy host, was isolated")
 	s.reachesNothing(t, "web")
 	s.reaches(t, "in")
+}
+
+// TestWayOutDatagrams: UDP takes the same way out, with errors and sizes kept,
+// and cannot be used to forge the overlay's frames.
+func TestWayOutDatagrams(t *testing.T) {
+	s := newStreet(t, `policy = "host"`, "")
+	for _, addr := range []string{there4 + ":7", "[" + there6 + "]:7"} {
+		var c net.PacketConn
+		s.p.Do(t, func() {
+			var err error
+			if c, err = net.ListenPacket("udp", addr); err != nil {
+				t.Fatal(err)
+			}
+		})
+		defer c.Close()
+		go func() {
+			buf := make([]byte, 1<<16)
+			for {
+				n, from, err := c.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				_, _ = c.WriteTo(buf[:n], from)
+			}
+		}()
+	}
+	before := s.d.stats(t).Containers["web"]
+	for _, tt := range []struct{ container, host, want string }{
+		{"web", there4, "hello mapped ECONNREFUSED EACCES"},
+		{"web", there6, "hello ECONNREFUSED EACCES"},
+		{"in", there4, "ENETUNREACH ENETUNREACH ENETUNREACH"},
+		{"in", there6, "ENETUNREACH ENETUNREACH ENETUNREACH"},
+	} {
+		out, err := s.d.try(tt.container, time.Minute, "python3", "testdata/udp.py", tt.host, "7", "-9", "-4789")
+		if err != nil || strings.Join(strings.Fields(out), " ") != tt.want {
+			t.Errorf("%s to %s: %v %q, want %q", tt.container, tt.host, err, out, tt.want)
+		}
+	}
+	after := s.d.stats(t).Containers["web"]
+	for _, name := range []string{"host_rx_bytes", "host_tx_bytes"} {
+		if got := after.Counters[name] - before.Counters[name]; got < 42000 {
+			t.Errorf("path: %s rose by %d", name, got)
+		}
+	}
+	if n := s.d.stats(t).Containers["in"].Counters["host_tx_bytes"]; n != 0 {
+		t.Errorf("path: an isolated container sent %d bytes over the host", n)
+	}
 }
 
 // TestPublish: what a container publishes is reached from the host's own stack

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hostnet is TCP over the host's kernel, for what enters and leaves a
-// container beside its networks.
+// Package hostnet is TCP and UDP over the host's kernel, for what enters and leaves
+// a container beside its networks.
 //
 // # Theory of operation
 //
@@ -9,6 +9,7 @@
 //	open.go     sockets: open, connect, shut down, close, abort
 //	accept.go   published ports: a kernel listener's connections
 //	bytes.go    Tx ring -> kernel socket -> Rx ring
+//	datagram.go UDP sockets
 //	option.go   options, and what the kernel says of a connection
 //
 // Engine is a stream.Sockets: what reaches the host's stack is an application's

@@ -31,6 +31,8 @@ type Engine struct {
 	conns []*conn
 	free  []uint32
 
+	raw datagramCall
+
 	head, tail *conn // what is ready, first come first served
 }
 
@@ -48,6 +50,7 @@ const (
 	stConnecting
 	stConnected
 	stListening
+	stDatagram
 	stDead // failed, until its owner closes it
 )
 
@@ -72,6 +75,7 @@ type conn struct {
 	eof      bool // read gave 0
 	fin      bool // Shutdown: the sending half closes once Tx is sent
 	finSent  bool
+	blocked  bool  // a datagram was not taken
 	linger   int32 // OptLinger as set, -1: off
 	errno    syscall.Errno
 }
@@ -187,6 +191,9 @@ func (e *Engine) visit(c *conn, ev stream.Events) {
 	switch c.state {
 	case stListening:
 		ev.Acceptable(c.user)
+		return
+	case stDatagram:
+		c.visitDatagrams(ev)
 		return
 	case stConnecting:
 		c.opened(ev)

@@ -484,3 +484,66 @@ func TestAllocs(t *testing.T) {
 		t.Errorf("%v allocations per round, %v of them the test's per turn", n, events)
 	}
 }
+
+// TestDatagram: datagrams keep their sizes and peers; one that is pointed at a
+// port without a socket hears of it.
+func TestDatagram(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		c, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := netip.MustParseAddrPort(c.LocalAddr().String())
+		b := newBench(t)
+		h, e := b.OpenDatagram(FamilyOf(there.Addr()), 1)
+		if e != 0 {
+			t.Fatal(e)
+		}
+		buf := make([]byte, 1<<16)
+		if _, _, e := b.ReceiveFrom(h, buf); e != unix.EAGAIN {
+			t.Errorf("receive of nothing: %v", e)
+		}
+		if e := b.SendTo(h, netip.AddrPort{}, []byte("x")); e != unix.EDESTADDRREQ {
+			t.Errorf("send to nobody: %v", e)
+		}
+		for _, size := range []int{0, 1, 60000} {
+			if e := b.SendTo(h, there, buf[:size]); e != 0 {
+				t.Fatal(e)
+			}
+			n, from, err := c.ReadFrom(buf)
+			if err != nil || n != size {
+				t.Fatalf("the peer received %d bytes, want %d: %v", n, size, err)
+			}
+			told := b.readable[1]
+			if _, err := c.WriteTo(buf[:size], from); err != nil {
+				t.Fatal(err)
+			}
+			b.until("readable", func() bool { return b.readable[1] > told })
+			if n, from, e := b.ReceiveFrom(h, buf[:1000]); e != 0 || n != size || from != there {
+				t.Errorf("received %d bytes of %v, %v; want %d of %v", n, from, e, size, there)
+			}
+		}
+		if e := b.SendTo(h, there, make([]byte, 1<<16)); e != unix.EMSGSIZE {
+			t.Errorf("send too much: %v", e)
+		}
+		_ = c.Close()
+		if e := b.Point(h, there); e != 0 {
+			t.Fatal(e)
+		}
+		if e := b.SendTo(h, netip.AddrPort{}, []byte("x")); e != 0 {
+			t.Fatal(e)
+		}
+		b.until("refused", func() bool {
+			_, _, e := b.ReceiveFrom(h, buf)
+			return e == unix.ECONNREFUSED
+		})
+		allocs := testing.AllocsPerRun(20, func() {
+			_ = b.SendTo(h, there, buf[:10])
+			_, _, _ = b.ReceiveFrom(h, buf)
+		})
+		if allocs != 0 {
+			t.Errorf("%v allocations per datagram", allocs)
+		}
+		b.Close(h)
+	}
+}

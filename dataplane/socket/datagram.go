@@ -30,8 +30,9 @@ const (
 type datagram struct {
 	proto     stream.Protocol
 	connected bool
-	server    netip.AddrPort // the nameserver it is connected to (name.go)
-	full      bool           // the engine said EAGAIN: until Writable
+	far       netip.AddrPort   // the peer, where the engine does not know it
+	out       [2]stream.Handle // of the host's stack, for IPv4 and IPv6
+	full      bool             // the engine said EAGAIN: until Writable
 	wants     uint32
 	verdict   syscall.Errno
 	drops     uint32 // that the pair had no room for

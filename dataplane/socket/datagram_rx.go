@@ -28,9 +28,15 @@ func (t *Set) toAppDatagrams(s *sock, most int) (more bool) {
 		n := 0
 		for n < burstSize {
 			length, e := t.datagrams.Receive(s.handle, &t.dmsg, b.payload[n])
+			if e == unix.EAGAIN {
+				length, e = t.receiveOut(s, &t.dmsg, b.payload[n])
+			}
 			if e != 0 {
 				s.flags &^= fReceive
 				break
+			}
+			if s.dgram.far.IsValid() && t.dmsg.Err == 0 && t.dmsg.Remote != s.dgram.far {
+				continue // it is connected, to a peer that the engine does not know
 			}
 			if t.dmsg.Err != 0 {
 				t.report(s, &t.dmsg, b.payload[n][:min(length, shm.PayloadMax)])

@@ -87,9 +87,16 @@ func (t *Set) fromApp1(s *sock, i int) {
 // sendDatagram gives a datagram to the engine. EAGAIN: not now.
 func (t *Set) sendDatagram(s *sock, m *stream.Message, payload []byte) syscall.Errno {
 	var e syscall.Errno
-	if to, ok := t.nameserver(s, m); ok {
+	to := m.Remote
+	if !to.IsValid() {
+		to = s.dgram.far
+	}
+	switch {
+	case to.IsValid() && t.isNameserver(s, to):
 		t.query(s, to, payload)
-	} else {
+	case to.IsValid() && (to == s.dgram.far || t.datagramsGoOut(s, to)):
+		e = t.sendOut(s, to, payload)
+	default:
 		e = t.datagrams.Send(s.handle, m, payload)
 	}
 	switch e {

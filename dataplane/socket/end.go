@@ -187,6 +187,7 @@ func (t *Set) drop(s *sock) {
 	delete(t.byCookie, s.cookie)
 	t.listeners = t.listeners || s.state == stListening
 	t.stat.Count(stat.SocketsClosed)
+	t.closeOut(s)
 	s.opts, s.dgram = nil, nil
 	t.slab.release(s)
 }

@@ -63,15 +63,6 @@ func (t *Set) isNameserver(s *sock, to netip.AddrPort) bool {
 	return !bound
 }
 
-// nameserver returns the nameserver that a datagram goes to, if the Resolver is to
-// answer it.
-func (t *Set) nameserver(s *sock, m *stream.Message) (netip.AddrPort, bool) {
-	if !m.Remote.IsValid() {
-		return s.dgram.server, s.dgram.server.IsValid()
-	}
-	return m.Remote, m.Remote.Port() == dnsPort && t.isNameserver(s, m.Remote)
-}
-
 // query asks the Resolver what the application wrote to a nameserver.
 func (t *Set) query(s *sock, server netip.AddrPort, payload []byte) {
 	if t.questions >= maxQuestions {
@@ -95,7 +86,7 @@ func (t *Set) query(s *sock, server netip.AddrPort, payload []byte) {
 
 // hear hands an answer to the application as a datagram of the nameserver.
 func (t *Set) hear(s *sock, server netip.AddrPort, msg []byte) {
-	if s.dgram.connected && s.dgram.server != server {
+	if s.dgram.connected && s.dgram.far != server {
 		return // connected to somebody else meanwhile
 	}
 	t.dmsg = stream.Message{Remote: server, TTL: 64, Local: t.localOf(s).Addr()}

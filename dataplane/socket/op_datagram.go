@@ -97,23 +97,34 @@ func (t *Set) datagramRequest(s *sock, r *shm.Request) syscall.Errno {
 // connectDatagram follows ip4_datagram_connect and ip6_datagram_connect.
 func (t *Set) connectDatagram(s *sock, r *shm.Request) syscall.Errno {
 	if r.Addr.Family == unix.AF_UNSPEC {
-		s.dgram.connected, s.dgram.server = false, netip.AddrPort{}
+		s.dgram.connected, s.dgram.far = false, netip.AddrPort{}
+		t.closeOut(s)
 		return t.datagrams.Disconnect(s.handle)
 	}
 	remote, e := decodeDestination(&r.Addr, s.family)
 	if e != 0 {
 		return misfit(s, r, e)
 	}
-	e = t.engine.Connect(s.handle, thisHost(remote))
-	server := netip.AddrPort{}
-	if t.isNameserver(s, thisHost(remote)) {
-		// It need not be reached by any other way than ours.
-		server, e = thisHost(remote), 0
+	remote = thisHost(remote)
+	t.closeOut(s)
+	if s.dgram.connected {
+		_ = t.datagrams.Disconnect(s.handle)
 	}
-	if e != 0 {
-		return e
+	switch {
+	case t.isNameserver(s, remote):
+		s.dgram.far = remote // it need not be reached by any other way than ours
+	case t.datagramsGoOut(s, remote):
+		if e := t.pointOut(s, remote); e != 0 {
+			return e
+		}
+		s.dgram.far = remote
+	default:
+		if e := t.engine.Connect(s.handle, remote); e != 0 {
+			return e
+		}
+		s.dgram.far = netip.AddrPort{}
 	}
-	s.dgram.connected, s.dgram.server = true, server
+	s.dgram.connected = true
 	return 0
 }
 

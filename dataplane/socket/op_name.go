@@ -37,8 +37,8 @@ func (t *Set) localOf(s *sock) netip.AddrPort {
 
 func (t *Set) remoteOf(s *sock) (netip.AddrPort, syscall.Errno) {
 	if s.dgram != nil {
-		if s.dgram.server.IsValid() {
-			return s.dgram.server, 0
+		if s.dgram.far.IsValid() {
+			return s.dgram.far, 0
 		}
 		remote, e := t.engine.Remote(s.handle)
 		if e == 0 && remote.Port() == 0 {

@@ -52,7 +52,10 @@ type Config struct {
 	// Host is the host's stack; nil: there is no way to it. Networks are the
 	// subnets that it never gets a connection to, Gateway4 and Gateway6 say
 	// that the network leads everywhere else.
+	// NoDatagrams is a port that no datagram goes to over the host's stack,
+	// where datagrams of this host are believed: the overlay's.
 	Host               stream.Host
+	NoDatagrams        uint16
 	Networks           []netip.Prefix
 	Gateway4, Gateway6 bool
 	// Resolver answers questions for names; nil: nobody does.

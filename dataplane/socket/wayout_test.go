@@ -19,6 +19,18 @@ type fakeHost struct{ *fakeEngine }
 
 func (fakeHost) Adopt(int, uint64) (stream.Handle, syscall.Errno) { return 0, unix.EOPNOTSUPP }
 
+func (fakeHost) OpenDatagram(stream.Family, uint64) (stream.Handle, syscall.Errno) {
+	return 0, unix.EOPNOTSUPP
+}
+
+func (fakeHost) Point(stream.Handle, netip.AddrPort) syscall.Errno { return unix.EOPNOTSUPP }
+
+func (fakeHost) SendTo(stream.Handle, netip.AddrPort, []byte) syscall.Errno { return unix.EOPNOTSUPP }
+
+func (fakeHost) ReceiveFrom(stream.Handle, []byte) (int, netip.AddrPort, syscall.Errno) {
+	return 0, netip.AddrPort{}, unix.EAGAIN
+}
+
 // withHost gives a world a way out.
 func withHost(h fakeHost) func(*Config) {
 	return func(c *Config) {

@@ -198,6 +198,22 @@ type Host interface {
 	// does not block, and is the callee's from here on. user comes back in
 	// Events.
 	Adopt(fd int, user uint64) (Handle, syscall.Errno)
+
+	// OpenDatagram makes a UDP socket of the host, for Close, Local and
+	// Option like others. Readable and Writable are reported.
+	OpenDatagram(family Family, user uint64) (Handle, syscall.Errno)
+
+	// Point gives a UDP socket a peer: only its datagrams arrive, and its
+	// errors.
+	Point(h Handle, remote netip.AddrPort) syscall.Errno
+
+	// SendTo sends a datagram, to the peer if remote is not valid. EAGAIN:
+	// Writable follows.
+	SendTo(h Handle, remote netip.AddrPort, payload []byte) syscall.Errno
+
+	// ReceiveFrom takes the oldest datagram; n is its whole length, what
+	// does not fit is lost. Other errors than EAGAIN are the peer's.
+	ReceiveFrom(h Handle, buf []byte) (n int, from netip.AddrPort, errno syscall.Errno)
 }
 
 // Clocked is an Engine without goroutines or timers of its own: it knows the

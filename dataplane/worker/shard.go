@@ -28,6 +28,7 @@ type ShardConfig struct {
 	Gateway4, Gateway6 netip.Addr
 	Subnets            []netip.Prefix // of the network
 	WayOut             bool           // what is not on the network goes to the host's stack
+	NoDatagrams        uint16         // a port; see socket.Config
 	Listen             socket.ListenFunc
 	Resolver           socket.Resolver
 	MaxSockets         int
@@ -108,7 +109,7 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 	s.set = socket.New(socket.Config{
 		Container: cfg.Name, Engine: e, Poller: shardPoller{s}, Stat: &s.stat,
 		Host: s.host, Networks: cfg.Subnets, Gateway4: cfg.Gateway4.IsValid(), Gateway6: cfg.Gateway6.IsValid(),
-		Listen: cfg.Listen, Resolver: cfg.Resolver,
+		NoDatagrams: cfg.NoDatagrams, Listen: cfg.Listen, Resolver: cfg.Resolver,
 		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
 		Interfaces: rtnetlink.New(rtnetlink.Config{
 			MAC: cfg.MAC, MTU: cfg.MTU, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,

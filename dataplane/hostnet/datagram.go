@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostnet
+
+import (
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"netcon/dataplane/stat"
+	"netcon/dataplane/stream"
+)
+
+// OpenDatagram implements stream.Host.
+func (e *Engine) OpenDatagram(f stream.Family, user uint64) (stream.Handle, syscall.Errno) {
+	af := unix.AF_INET
+	if f == stream.IPv6 {
+		af = unix.AF_INET6
+	}
+	fd, err := unix.Socket(af, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	switch err {
+	case nil:
+	case unix.EAFNOSUPPORT:
+		return 0, unix.ENETUNREACH // the host does without this family
+	default:
+		return 0, unix.ENOBUFS
+	}
+	if f == stream.IPv6 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	c := e.alloc(fd, f, user)
+	c.state = stDatagram
+	if !c.watch() {
+		c.close(false)
+		return 0, unix.ENOBUFS
+	}
+	return c.handle(), 0
+}
+
+// Point implements stream.Host.
+func (e *Engine) Point(h stream.Handle, remote netip.AddrPort) syscall.Errno {
+	c := e.lookup(h)
+	if c == nil {
+		return unix.EBADF
+	}
+	if err := unix.Connect(c.fd, sockaddr(remote)); err != nil {
+		return errnoOf(err)
+	}
+	return 0
+}
+
+// SendTo implements stream.Host.
+func (e *Engine) SendTo(h stream.Handle, remote netip.AddrPort, payload []byte) syscall.Errno {
+	c := e.lookup(h)
+	if c == nil {
+		return unix.EBADF
+	}
+	for {
+		switch errno := e.raw.sendTo(c.fd, remote, payload); errno {
+		case 0:
+			e.stat.Add(stat.HostTx, uint64(len(payload)))
+			return 0
+		case unix.EINTR:
+		case unix.EAGAIN, unix.ENOBUFS:
+			c.blocked = true
+			return unix.EAGAIN
+		default:
+			return errno
+		}
+	}
+}
+
+// ReceiveFrom implements stream.Host.
+func (e *Engine) ReceiveFrom(h stream.Handle, buf []byte) (n int, from netip.AddrPort, errno syscall.Errno) {
+	c := e.lookup(h)
+	if c == nil {
+		return 0, from, unix.EAGAIN
+	}
+	for {
+		switch n, from, errno = e.raw.receiveFrom(c.fd, buf); errno {
+		case 0:
+			e.stat.Add(stat.HostRx, uint64(n))
+			return n, from, 0
+		case unix.EINTR:
+		case unix.EAGAIN:
+			c.canRead = false
+			return 0, from, errno
+		default:
+			return 0, from, errno
+		}
+	}
+}
+
+// visitDatagrams reports what happened to a datagram socket.
+func (c *conn) visitDatagrams(ev stream.Events) {
+	if c.blocked && c.canWrite {
+		c.blocked = false
+		ev.Writable(c.user)
+	}
+	if c.state == stDatagram && c.canRead {
+		ev.Readable(c.user)
+	}
+}
