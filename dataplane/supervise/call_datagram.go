@@ -63,7 +63,10 @@ func (s *supervisor) openDatagram(t *target, kind, nonblock int) (int, syscall.E
 		_ = unix.Close(wire[0])
 		return -1, unix.ENOBUFS
 	}
-	d := &datagram{cookie: launch.Cookie(pair[0]), plain: pair[1], wire: wire[0], name: r.Cookie}
+	d := &datagram{
+		cookie: launch.Cookie(pair[0]), plain: pair[1], wire: wire[0], name: r.Cookie,
+		six: t.intArg(0) == unix.AF_INET6, icmp: kind == unix.SOCK_RAW || t.intArg(2) != 0 && t.intArg(2) != unix.IPPROTO_UDP,
+	}
 	e := launch.SetMark(pair[0], shm.MarkPlain)
 	if e == 0 {
 		e = s.relay.add(d)
@@ -99,12 +102,12 @@ func (v *virtual) datagram() error {
 	case unix.SYS_SETSOCKOPT:
 		v.end(0, v.setsockopt())
 	case unix.SYS_SHUTDOWN:
-		v.end(0, v.shutdownDatagram())
+		v.end(0, v.shutdownDatagram(d))
 	case unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4:
 		v.end(0, unix.EOPNOTSUPP)
-	case unix.SYS_SENDTO, unix.SYS_SENDMSG:
+	case unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG:
 		v.sendDatagram(d)
-	case unix.SYS_RECVFROM, unix.SYS_RECVMSG:
+	case unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG:
 		return v.receiveDatagram(d)
 	case unix.SYS_IOCTL:
 		v.end(0, v.outq())
@@ -165,23 +168,31 @@ func (d *datagram) take() (e syscall.Errno) {
 	return e
 }
 
-func (v *virtual) shutdownDatagram() syscall.Errno {
+func (v *virtual) shutdownDatagram(d *datagram) syscall.Errno {
 	how := v.intArg(1)
 	if how < unix.SHUT_RD || how > unix.SHUT_RDWR {
 		return unix.EINVAL
 	}
 	r := v.request(shm.OpShutdown)
 	r.Value = int32(how)
+	d.flush()
 	_, e := v.ask(r)
 	if how != unix.SHUT_WR {
 		_ = unix.Shutdown(v.fd, unix.SHUT_RD)
 	}
+	if how != unix.SHUT_RD {
+		d.mu.Lock()
+		d.mute = true // the pair must not hang up: the socket lives on
+		d.mu.Unlock()
+	}
 	return e
 }
 
-// message is what sendto, sendmsg, recvfrom and recvmsg are about.
+// message is what sendto, sendmsg, recvfrom and recvmsg are about. Sendmmsg
+// and recvmmsg are about several.
 type message struct {
 	header        uint64 // address of the msghdr, 0: there is none
+	length        uint64 // where its length goes (mmsghdr), 0: nowhere
 	name, nameLen uint64 // the name's address, and where its length is
 	nameRoom      int
 	spans         []span
@@ -190,8 +201,20 @@ type message struct {
 
 type span struct{ base, size uint64 }
 
-// readMessage finds the arguments of the call.
-func (v *virtual) readMessage() (m message, e syscall.Errno) {
+// mmsghdrSize is the size of struct mmsghdr: a msghdr, and a length.
+const mmsghdrSize = msghdrSize + 8
+
+// messages returns how many messages the call is about, and whether there is a
+// list of them.
+func (v *virtual) messages() (n int, list bool) {
+	if v.call.nr == unix.SYS_SENDMMSG || v.call.nr == unix.SYS_RECVMMSG {
+		return int(min(uint32(v.arg(2)), iovecMax)), true
+	}
+	return 1, false
+}
+
+// readMessage finds the arguments of the call, of message i of a list.
+func (v *virtual) readMessage(i int) (m message, e syscall.Errno) {
 	switch v.call.nr {
 	case unix.SYS_SENDTO:
 		m = message{name: v.arg(4), nameRoom: v.intArg(5), spans: []span{{v.arg(1), v.arg(2)}}, flags: v.intArg(3)}
@@ -204,6 +227,10 @@ func (v *virtual) readMessage() (m message, e syscall.Errno) {
 		return m, e
 	}
 	m = message{header: v.arg(1), flags: v.intArg(2)}
+	if _, list := v.messages(); list {
+		m.header += uint64(i) * mmsghdrSize
+		m.flags, m.length = v.intArg(3), m.header+msghdrSize
+	}
 	h, e := v.read(m.header, msghdrSize)
 	if e != 0 {
 		return m, e
@@ -230,35 +257,94 @@ func (m *message) size() (n int) {
 	return n
 }
 
-// sendDatagram carries out sendto and sendmsg. Without an address it is a write.
+// sendDatagram carries out sendto, sendmsg and sendmmsg. Without an address they
+// are writes.
 func (v *virtual) sendDatagram(d *datagram) {
-	m, e := v.readMessage()
-	if e == 0 && m.name == 0 {
-		d.mu.Lock()
-		connected := d.connected
-		d.mu.Unlock()
-		if connected {
-			v.pass()
-			return
+	total, list := v.messages()
+	done := 0
+	for done < total {
+		m, e := v.readMessage(done)
+		if e == 0 && m.name == 0 {
+			if d.connectedNow() && done == 0 {
+				v.pass()
+				return
+			}
+			e = unix.EDESTADDRREQ
 		}
-		e = unix.EDESTADDRREQ
+		n := 0
+		if e == 0 {
+			n, e = v.sendMessage(d, &m)
+		}
+		if e == 0 && list {
+			e = v.writeLen(m.length, n)
+		}
+		switch {
+		case e != 0 && done == 0, !list:
+			v.end(int64(n), e)
+			return
+		case e != 0:
+			total = done
+		default:
+			done++
+		}
 	}
-	n := 0
-	if e == 0 {
-		n, e = v.sendMessage(d, &m)
+	v.end(int64(done), 0)
+}
+
+// destination reads the address in m as udp_sendmsg and its like do; family 0: the
+// peer.
+func (v *virtual) destination(d *datagram, m *message) (a shm.Addr, e syscall.Errno) {
+	least := sockaddrIn
+	if d.six {
+		least = familyLength
 	}
-	v.end(int64(n), e)
+	if m.nameRoom < least {
+		return a, unix.EINVAL
+	}
+	b, e := v.read(m.name, min(m.nameRoom, sockaddrMax))
+	if e != 0 {
+		return a, e
+	}
+	family := binary.NativeEndian.Uint16(b)
+	switch {
+	case d.six && family == unix.AF_UNSPEC:
+		if !d.connectedNow() {
+			e = unix.EDESTADDRREQ
+		}
+		return a, e
+	case d.six && family != unix.AF_INET6 && d.icmp, !d.six && family != unix.AF_INET && (family != unix.AF_UNSPEC || d.icmp):
+		return a, unix.EAFNOSUPPORT
+	case d.six && family != unix.AF_INET6 && family != unix.AF_INET:
+		return a, unix.EINVAL
+	}
+	if a, e = addrFromSockaddr(b); e != 0 {
+		return a, e
+	}
+	if d.six && a.Family == unix.AF_INET {
+		four := [4]uint8(a.Ip[:4])
+		a.Ip = [16]uint8{10: 0xff, 11: 0xff, 12: four[0], 13: four[1], 14: four[2], 15: four[3]}
+		a.Family = unix.AF_INET6
+	}
+	if a.Family == unix.AF_UNSPEC {
+		a.Family = unix.AF_INET
+	}
+	if d.icmp {
+		a.Port = 0
+	} else if a.Port == 0 {
+		return a, unix.EINVAL
+	}
+	return a, 0
 }
 
 // sendMessage sends a datagram to the address in m.
 func (v *virtual) sendMessage(d *datagram, m *message) (int, syscall.Errno) {
 	header := shm.Datagram{Magic: shm.Magic}
 	var e syscall.Errno
-	if header.Remote, e = v.readSockaddr(m.name, m.nameRoom); e != 0 {
+	if header.Remote, e = v.destination(d, m); e != 0 {
 		return 0, e
 	}
 	n := m.size()
-	if n > shm.PayloadMax {
+	if n > shm.PayloadMax || !d.icmp && n > longest(&header.Remote) {
 		return 0, unix.EMSGSIZE
 	}
 	record := append(make([]byte, 0, shm.SizeofDatagram+n), shm.DatagramBytes(&header)...)
@@ -270,12 +356,21 @@ func (v *virtual) sendMessage(d *datagram, m *message) (int, syscall.Errno) {
 		record = append(record, b...)
 	}
 	d.flush()
+	if d.isMute() {
+		return 0, unix.EPIPE
+	}
 	if d.connectedNow() {
 		if e := d.take(); e != 0 {
 			return 0, e
 		}
 	}
 	return n, v.sendRecord(d, record, header.Remote)
+}
+
+func (d *datagram) isMute() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mute
 }
 
 func (d *datagram) connectedNow() bool {
@@ -319,17 +414,34 @@ func (v *virtual) sendRecord(d *datagram, record []byte, to shm.Addr) syscall.Er
 	return e
 }
 
+// The longest payloads of UDP.
+const (
+	udpMax4 = 65507
+	udpMax6 = 65527
+)
+
+func longest(to *shm.Addr) int {
+	if to.Family == unix.AF_INET6 && [12]uint8(to.Ip[:12]) != [12]uint8{10: 0xff, 11: 0xff} {
+		return udpMax6
+	}
+	return udpMax4
+}
+
 // hearing is a receive that waits for a datagram.
 type hearing struct {
 	virtual
 	d     *datagram
-	m     message
+	m     message // the first one
 	until time.Time
 }
 
-// receiveDatagram carries out recvfrom and recvmsg.
+// receiveDatagram carries out recvfrom, recvmsg and recvmmsg.
 func (v *virtual) receiveDatagram(d *datagram) error {
-	m, e := v.readMessage()
+	if total, _ := v.messages(); total == 0 {
+		v.end(0, 0)
+		return nil
+	}
+	m, e := v.readMessage(0)
 	switch {
 	case e != 0:
 		v.end(0, e)
@@ -357,41 +469,66 @@ func (h *hearing) try() bool {
 		h.end(0, e)
 		return true
 	}
-	b := make([]byte, h.m.size())
-	control := make([]byte, unix.CmsgSpace(4))
-	n, controlLen, flags, _, err := unix.Recvmsg(h.fd, b, control, h.m.flags&(unix.MSG_PEEK|unix.MSG_TRUNC)|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-	if err == unix.EAGAIN {
+	n, e := h.one(&h.m)
+	if e == unix.EAGAIN {
 		return false
 	}
-	if err != nil {
-		h.end(0, launch.Errno(err))
-		return true
+	// What else is there, if the program has room for it.
+	total, list := h.messages()
+	done := 1
+	for e == 0 && done < total {
+		m, bad := h.readMessage(done)
+		if bad == 0 {
+			_, bad = h.one(&m)
+		}
+		if bad != 0 {
+			break
+		}
+		done++
 	}
-	from := sender(control[:controlLen])
-	h.end(int64(n), h.hand(b[:min(n, len(b))], &from, flags&unix.MSG_TRUNC))
+	if list {
+		n = done
+	}
+	h.end(int64(n), e)
 	return true
 }
 
+// one receives one message.
+func (h *hearing) one(m *message) (int, syscall.Errno) {
+	b := make([]byte, m.size())
+	control := make([]byte, unix.CmsgSpace(4))
+	n, controlLen, flags, _, err := unix.Recvmsg(h.fd, b, control, h.m.flags&(unix.MSG_PEEK|unix.MSG_TRUNC)|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return 0, launch.Errno(err)
+	}
+	from := sender(control[:controlLen])
+	e := h.hand(m, b[:min(n, len(b))], &from, flags&unix.MSG_TRUNC)
+	if e == 0 && m.length != 0 {
+		e = h.writeLen(m.length, n)
+	}
+	return n, e
+}
+
 // hand gives the program what was received.
-func (h *hearing) hand(b []byte, from *shm.Addr, flags int) syscall.Errno {
-	for _, s := range h.m.spans {
+func (h *hearing) hand(m *message, b []byte, from *shm.Addr, flags int) syscall.Errno {
+	for _, s := range m.spans {
 		part := b[:min(uint64(len(b)), s.size)]
 		if e := h.write(s.base, part); e != 0 {
 			return e
 		}
 		b = b[len(part):]
 	}
-	if h.m.name != 0 && from.Family != 0 {
-		if e := h.writeSockaddr(from, h.m.name, h.m.nameLen, h.m.nameRoom); e != 0 {
+	if m.name != 0 && from.Family != 0 {
+		if e := h.writeSockaddr(from, m.name, m.nameLen, m.nameRoom); e != 0 {
 			return e
 		}
 	}
-	if h.m.header == 0 {
+	if m.header == 0 {
 		return 0
 	}
 	rest := make([]byte, 8+4)
 	binary.NativeEndian.PutUint32(rest[8:], uint32(flags))
-	return h.write(h.m.header+msgControlLen, rest)
+	return h.write(m.header+msgControlLen, rest)
 }
 
 func (h *hearing) interrupt() bool { return h.endIfInterrupted(h.until) }

@@ -27,6 +27,14 @@
 // looked at every parkTick, and one whose program has a signal to handle ends
 // with EINTR or is started again, as the handler was installed.
 //
+// Datagrams (relay.go). A pair that a program with the preload library has carries a
+// header with each datagram, which reads and writes of others would see. So the
+// supervisor stands between: the program's pair has bare payloads, and who sent one
+// comes along as a descriptor of a file that holds the address. A read closes it; a
+// call that asks for the address comes here and gets it. Filters see pointers, not
+// what they point to: every sendmsg and recvmsg comes here, whatever its
+// descriptor, and most go on in the kernel.
+//
 // # Ownership and lifetime
 //
 // The supervisor is no child of anybody it serves. It ends when the last process
@@ -38,7 +46,8 @@
 // # Concurrency
 //
 // One goroutine takes notifications and carries them out, another looks after
-// parked calls. A call is either's, never both's.
+// parked calls. A call is either's, never both's. A third moves datagrams, and
+// shares each socket with the first by its mutex.
 //
 // # Limits
 //
@@ -52,7 +61,7 @@
 //
 // # Not supported
 //
-// UDP, and other datagrams: those sockets are the kernel's. 32-bit programs.
+// Control messages and the error queue of datagram sockets. 32-bit programs.
 //
 // # References
 //

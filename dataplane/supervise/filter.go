@@ -20,7 +20,7 @@ const (
 var always = []uint32{
 	unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_CONNECT, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
 	unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_SHUTDOWN,
-	unix.SYS_SENDMSG, unix.SYS_RECVMSG, // whether they have an address is in the program's memory
+	unix.SYS_SENDMSG, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG, // whether they have an address is in the program's memory
 }
 
 // Options of SOL_SOCKET that the pair itself has, or that mark it: the kernel's

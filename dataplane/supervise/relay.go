@@ -42,10 +42,13 @@ type datagram struct {
 	plain  int    // our end of the program's pair
 	wire   int    // the end of the daemon's pair that programs with the library have
 	name   uint64 // SO_COOKIE of wire: what the daemon knows
+	six    bool   // AF_INET6
+	icmp   bool   // not UDP
 
 	mu        sync.Mutex
 	closed    bool
 	connected bool
+	mute      bool          // shut down for sending
 	err       syscall.Errno // reported by the network, not taken yet
 	out       []byte        // a record that the daemon had no room for
 	in        []byte        // a payload that the program had no room for
@@ -159,7 +162,7 @@ func (d *datagram) send(buffer []byte) (more bool) {
 			continue
 		case err != nil, n == 0 && ended(d.plain):
 			return false
-		case n > shm.PayloadMax:
+		case n > shm.PayloadMax, d.mute:
 			continue // no datagram is that long
 		}
 		header := shm.Datagram{Magic: shm.Magic}

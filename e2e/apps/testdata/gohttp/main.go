@@ -7,6 +7,8 @@
 //		each client: REQUESTS posts of BYTES over a connection that is kept,
 //		then one with Connection: close; compared; prints "ok"
 //	gohttp interfaces			prints names and addresses of interfaces
+//	gohttp udp-serve ADDRESS PORT		echoes datagrams, until killed
+//	gohttp udp-client ADDRESS PORT		sends to it and compares, prints "ok"
 //	gohttp shell COMMAND			runs a shell
 package main
 
@@ -35,6 +37,10 @@ func main() {
 		err = client(net.JoinHostPort(a[1], a[2]), number(a[3]), number(a[4]), number(a[5]))
 	case "interfaces":
 		err = interfaces()
+	case "udp-serve":
+		err = udpServe(net.JoinHostPort(a[1], a[2]))
+	case "udp-client":
+		err = udpClient(net.JoinHostPort(a[1], a[2]))
 	case "shell":
 		c := exec.Command("/bin/sh", "-c", a[1])
 		c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
