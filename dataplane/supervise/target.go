@@ -114,6 +114,12 @@ func (t *target) status() map[string]string {
 
 // process returns the number of the thread's process.
 func (t *target) process() int {
+	// The first thread of a process has its number, and is the only one that this
+	// opens.
+	if fd, err := unix.PidfdOpen(t.tid(), 0); err == nil {
+		_ = unix.Close(fd)
+		return t.tid()
+	}
 	n, err := strconv.Atoi(t.status()["Tgid"])
 	if err != nil {
 		return t.tid()

@@ -46,7 +46,7 @@ type host struct {
 }
 
 // newKernelEnv joins two namespaces by a veth.
-func newKernelEnv(t *testing.T) *env {
+func newKernelEnv(t testing.TB) *env {
 	t.Helper()
 	a, b := testenv.NewNetNS(t, "a"), testenv.NewNetNS(t, "b")
 	testenv.Veth(t, a, "eth0", a4+"/24,"+a6+"/64", b, "eth0", b4+"/24,"+b6+"/64", 1500)
@@ -55,7 +55,7 @@ func newKernelEnv(t *testing.T) *env {
 
 // newNetconEnv starts two daemons, and makes two namespaces with nothing in
 // them.
-func newNetconEnv(t *testing.T) *env {
+func newNetconEnv(t testing.TB) *env {
 	t.Helper()
 	va, vb := nextVTEP(), nextVTEP()
 	return &env{
@@ -65,7 +65,7 @@ func newNetconEnv(t *testing.T) *env {
 	}
 }
 
-func newNetconHost(t *testing.T, name, v4, v6, self, peer string) *host {
+func newNetconHost(t testing.TB, name, v4, v6, self, peer string) *host {
 	t.Helper()
 	exe := netconProgram(t)
 	dir := testenv.OpenDir(t)
@@ -121,7 +121,7 @@ func (h *host) unprivileged(t testing.TB) *host {
 }
 
 // startDaemon starts the host's daemon and waits until it answers.
-func (h *host) startDaemon(t *testing.T) {
+func (h *host) startDaemon(t testing.TB) {
 	t.Helper()
 	h.daemon = testenv.Start(t, nil, h.up...)
 	testenv.WaitFor(t, 15*time.Second, func() bool {

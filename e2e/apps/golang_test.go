@@ -50,7 +50,7 @@ func init() {
 
 // goProgram builds the program in testdata without cgo: it makes its system calls
 // itself.
-func goProgram(t *testing.T) string {
+func goProgram(t testing.TB) string {
 	t.Helper()
 	exe := filepath.Join(testenv.OpenDir(t), "gohttp")
 	c := exec.Command("go", "build", "-o", exe, "./testdata/gohttp")

@@ -7,6 +7,7 @@
 //		each client: REQUESTS posts of BYTES over a connection that is kept,
 //		then one with Connection: close; compared; prints "ok"
 //	gohttp interfaces			prints names and addresses of interfaces
+//	gohttp echo ADDRESS PORT		echoes connections, until killed
 //	gohttp udp-serve ADDRESS PORT		echoes datagrams, until killed
 //	gohttp udp-client ADDRESS PORT		sends to it and compares, prints "ok"
 //	gohttp shell COMMAND			runs a shell
@@ -37,6 +38,8 @@ func main() {
 		err = client(net.JoinHostPort(a[1], a[2]), number(a[3]), number(a[4]), number(a[5]))
 	case "interfaces":
 		err = interfaces()
+	case "echo":
+		err = echo(net.JoinHostPort(a[1], a[2]))
 	case "udp-serve":
 		err = udpServe(net.JoinHostPort(a[1], a[2]))
 	case "udp-client":
