@@ -52,6 +52,8 @@
  * application is dropped and counted. A record with an error is no datagram: the
  * call that comes upon it fails with that error, be it one that receives or, on a
  * socket with a peer, one that sends and finds it at the head of the queue.
+ * A record of the application that does not begin with the magic is a datagram to
+ * the socket's peer: stdio writes by no call that the shim could see.
  *
  * The daemon takes what lies in a pair before it carries out a request about the
  * socket: what was sent before the request was made, was sent before. So the

@@ -74,6 +74,24 @@ func (b *burst) at(i int) (h *shm.Datagram, payload []byte, whole bool) {
 	return &b.header[i], b.payload[i][:n], true
 }
 
+// plain returns the record at place i of what receive read if it has no header; nil
+// if there is one, or nothing, or too much. The header's bytes are the first of it.
+func (b *burst) plain(i int) []byte {
+	n := int(b.msgs[i].length)
+	h := shm.DatagramBytes(&b.header[i])
+	switch {
+	case n == 0, n > len(b.payload[i]), b.msgs[i].hdr.Flags&unix.MSG_TRUNC != 0,
+		n >= int(unsafe.Sizeof(b.header[i].Magic)) && b.header[i].Magic == shm.Magic:
+		return nil
+	}
+	p := b.payload[i][:n]
+	if n > len(h) {
+		copy(p[len(h):], p)
+	}
+	copy(p, h)
+	return p
+}
+
 // set makes the record at place i one with n bytes of payload.
 func (b *burst) set(i, n int) { b.iov[i][1].SetLen(n) }
 

@@ -400,6 +400,32 @@ func TestDatagramWants(t *testing.T) {
 
 // TestHostileDatagrams: bad records are counted, harm nobody, and the socket goes
 // on.
+// TestDatagramsWithoutHeader: what a program writes past the library goes to the
+// peer.
+func TestDatagramsWithoutHeader(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.bound("10.0.0.1:7"), w.udp()
+	if e := b.connect("10.0.0.1:7"); e != 0 {
+		t.Fatal(e)
+	}
+	for _, n := range []int{1, 3, 4, shm.SizeofDatagram - 1, shm.SizeofDatagram, shm.SizeofDatagram + 1, 2*shm.SizeofDatagram + 1, 65507} {
+		b.sendTo("", "with a header")
+		if _, got := a.receive(); got != "with a header" {
+			t.Fatalf("received %q", got)
+		}
+		want := make([]byte, n)
+		for i := range want {
+			want[i] = byte(i % 251)
+		}
+		if _, err := unix.Write(b.fd, want); err != nil {
+			t.Fatal(err)
+		}
+		if _, got := a.receive(); got != string(want) {
+			t.Errorf("of %d bytes %d came, or others", n, len(got))
+		}
+	}
+}
+
 func TestHostileDatagrams(t *testing.T) {
 	w := newWorld(t)
 	a, b, other := w.bound("10.0.0.1:7"), w.udp(), w.udp()

@@ -53,15 +53,22 @@ func (t *Set) fromAppDatagrams(s *sock, most int) (more bool) {
 	return false
 }
 
+// noHeader stands for the header of what was written past the library.
+var noHeader shm.Datagram
+
 // fromApp1 sends the datagram at place i of the burst.
 func (t *Set) fromApp1(s *sock, i int) {
 	m := &t.dmsg
 	h, payload, whole := t.burst.at(i)
-	if !whole {
+	var e syscall.Errno
+	if plain := t.burst.plain(i); plain != nil && s.dgram.connected {
+		h, payload, *m = &noHeader, plain, stream.Message{}
+	} else if !whole {
 		t.stat.Drop(stat.DropDatagramHeader)
 		return
+	} else {
+		e = decodeDatagram(h, s.family, m)
 	}
-	e := decodeDatagram(h, s.family, m)
 	switch {
 	case e != 0:
 		t.stat.Drop(stat.DropDatagramHeader)
