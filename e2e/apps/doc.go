@@ -19,8 +19,9 @@
 //	└─────────┘    └─────────┘       10.42.0.1                 10.42.0.2
 //
 // A run under netcon counts only with its proof: the containers' counters carried
-// at least the bytes that the scenario says it moves, and the kernel's TCP and
-// UDP counters of the two namespaces did not move.
+// at least the bytes that the scenario says it moves, payload of datagrams
+// included, and the kernel's TCP, UDP and ICMP counters of the two namespaces did
+// not move.
 //
 // A scenario is a function in a file named after its program, and says in which
 // Debian packages the program is. make apps runs all and writes docs/apps.md;
