@@ -572,6 +572,7 @@ func (p *program) message(kind, size int) []byte {
 	if p.r.IntN(8) == 0 {
 		m[p.r.IntN(2)] += byte(p.r.IntN(4))
 	}
+	m[4], m[5] = 0, 0 // no Ping socket is given this identifier
 	if kind != kindRaw4 || p.r.IntN(8) != 0 {
 		wire.ICMP(m).SetChecksum4()
 	}
