@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -60,7 +59,7 @@ func (userspaceTUN) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 		}
 	}
 	for i, e := range ends {
-		device := wireguardDevice(os.Getpid(), strconv.Itoa(i))
+		device := wireguardDevice(os.Getpid(), fmt.Sprintf("%d-%d", len(s.namespaces), i))
 		conf := fmt.Sprintf("[Interface]\nPrivateKey = %s\nListenPort = %d\n\n[Peer]\nPublicKey = %s\nEndpoint = %s:%d\nAllowedIPs = %s/32\n",
 			strings.TrimSpace(e.private), wireguardPort, strings.TrimSpace(ends[1-i].pub), e.vtep, wireguardPort, e.remote)
 		path := filepath.Join(s.Dir, device+".conf")
@@ -103,7 +102,7 @@ func (userspaceTUN) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 }
 
 // wireguardDevice names a device of a bench: it has the name to itself on the
-// whole machine, because its socket is not in the namespace.
+// whole machine, and in the bench, because its socket is not in the namespace.
 func wireguardDevice(pid int, which string) string { return fmt.Sprintf("wg%d-%s", pid, which) }
 
 // wireguardSocket is where wireguard-go listens, and what it leaves behind when

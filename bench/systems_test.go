@@ -60,6 +60,21 @@ func TestEveryWorkload(t *testing.T) {
 	}
 }
 
+// A system may be up twice, once with a wire that loses frames.
+func TestUpTwice(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTools(t, "wireguard-go", "wg", "slirp4netns", "iperf3")
+	o := Options{
+		Form: Full, Rounds: 1, Time: 200 * time.Millisecond, Systems: []string{"userspace-tun", "slirp4netns", Default},
+		Workloads: []string{"pingpong-1", "loss-in"},
+	}
+	for _, s := range samplesOf(t, o) {
+		if !s.OK() || s.Value <= 0 {
+			t.Errorf("%s over %s: %s, path %+v", s.Workload, s.System, s.Error, s.Path)
+		}
+	}
+}
+
 // Profiling is refused where there is no perf.
 func TestProfileNeedsPerf(t *testing.T) {
 	testenv.NeedRoot(t)

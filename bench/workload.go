@@ -138,7 +138,7 @@ func serveEcho(args ...string) func(context.Context, *Bed) error {
 }
 
 // loadGrace is how much longer than asked for a client may take.
-const loadGrace = 60 * time.Second
+const loadGrace = 30 * time.Second
 
 // load runs echoload as the measured client.
 func (b *Bed) load(ctx context.Context, m *Meter, d time.Duration, port int, args ...string) (r loadReport, err error) {

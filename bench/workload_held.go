@@ -61,7 +61,7 @@ const messageSize = 512
 
 // hold opens n connections, looks at the memory, and sends messages for a while.
 func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Memory, *loadReport, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*d+3*loadGrace, errors.New("connections do not open"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*d+6*loadGrace, errors.New("connections do not open"))
 	defer cancel()
 	meter := &Meter{bed: b}
 	before := readResident(meter.groups())
@@ -71,7 +71,7 @@ func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Memo
 		return nil, nil, err
 	}
 	defer b.forget(p)
-	if err := p.AwaitFor(ctx, 3*loadGrace, "holding"); err != nil {
+	if err := p.AwaitFor(ctx, 6*loadGrace, "holding"); err != nil {
 		return nil, nil, err
 	}
 	memory := readResident(meter.groups()).perConnection(before, n)
