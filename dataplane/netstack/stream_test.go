@@ -562,7 +562,10 @@ func TestManyConnections(t *testing.T) {
 		after[round] = heap()
 	}
 	t.Logf("heap after each %d: %d KiB %d KiB %d KiB", n, after[0]>>10, after[1]>>10, after[2]>>10)
-	if after[2] > after[0]+1<<20 {
+	// Half of what the connections of two rounds would take if they stayed: the
+	// collector and gVisor's goroutines let go of the last ones when they will.
+	const kept = 5 << 10
+	if after[2] > after[0]+uint64(n)*kept {
 		t.Errorf("heap grew from %d to %d bytes", after[0], after[2])
 	}
 	if len(a.s.flows)+len(b.s.flows) != 0 || a.s.Sockets() != 0 || b.s.Sockets() != 1 {
