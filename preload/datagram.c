@@ -31,13 +31,29 @@ void nc_datagrams_find(void)
 		}
 }
 
-/* Descriptors that came with a message. */
+/* Descriptors that came with a message, in the first control message that has any. */
 void nc_datagrams_passed(const struct msghdr *msg)
 {
-	const struct nc_rights *first = msg->msg_control;
+	const unsigned char *at = msg->msg_control;
+	size_t room = msg->msg_controllen;
 
-	if (msg->msg_controllen >= NC_RIGHTS_LEN(1) && first && first->level == SOL_SOCKET && first->type == SCM_RIGHTS)
-		atomic_store(&nc_datagrams_seen, 1);
+	while (room >= NC_RIGHTS_LEN(1)) {
+		const struct nc_rights *c = (const struct nc_rights *)(const void *)at;
+		size_t step = (c->len + sizeof(size_t) - 1) & ~(sizeof(size_t) - 1);
+
+		if (c->len < NC_RIGHTS_LEN(0) || c->len > room)
+			return;
+		if (c->level == SOL_SOCKET && c->type == SCM_RIGHTS) {
+			for (size_t i = 0; NC_RIGHTS_LEN(i + 1) <= c->len; i++)
+				if (nc_is_datagram(nc_mark_get(*(const int *)(const void *)(at + NC_RIGHTS_LEN(i)))))
+					atomic_store(&nc_datagrams_seen, 1);
+			return;
+		}
+		if (step >= room)
+			return;
+		at += step;
+		room -= step;
+	}
 }
 
 static long peek(int fd, struct nc_datagram *h)
