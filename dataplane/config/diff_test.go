@@ -23,6 +23,7 @@ func TestDiff(t *testing.T) {
 		{name: "container", new: "[[container]]\nname = \"db\"\nnetwork = \"blue\"\naddresses = [\"10.42.0.11\"]", applicable: []string{`container "db": added`}},
 		{name: "uids", new: "uids = [7]", applicable: []string{`container "web": uids [7], was [1000]`}},
 		{name: "missing", new: "missing = \"kernel\"", applicable: []string{`container "web": missing kernel, was fail (programs started from now on)`}},
+		{name: "resolvers", new: "[daemon]\nresolvers = [\"192.0.2.53\"]", applicable: []string{`the daemon: resolvers [192.0.2.53], was []`}},
 		{name: "policy", new: "policy = \"host\"", applicable: []string{`container "web": policy host, was isolated (sockets that connect from now on)`}},
 		{name: "publish", new: "publish = [\"8080:80\"]", applicable: []string{`container "web": publish [0.0.0.0:8080:80/tcp], was []`}},
 		{name: "limits", new: "limits.connections = 7", restart: []string{

@@ -46,6 +46,7 @@ func TestErrors(t *testing.T) {
 	}{
 		// the daemon
 		{"idle", "", "[daemon]\nidle = \"lazy\"", []string{`15: daemon: idle "lazy": unknown ("sleep" or "busy")`}},
+		{"resolver", "", "[daemon]\nresolvers = [\"dns.example\"]", []string{`15: daemon: resolver "dns.example": not an IP address (like 192.0.2.1 or 2001:db8::1)`}},
 		{"spin text", "", "[daemon]\nspin = \"fast\"", []string{`15: daemon: spin "fast": not a duration (0s to 10ms, like "20us")`}},
 		{"spin range", "", "[daemon]\nspin = \"11ms\"", []string{`15: daemon: spin "11ms": out of range (0s to 10ms, like "20us")`}},
 		{"spin negative", "", "[daemon]\nspin = \"-1us\"", []string{`15: daemon: spin "-1us": out of range (0s to 10ms, like "20us")`}},
