@@ -394,3 +394,23 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckWayOut: check says what leads out of a network, and into it.
+func TestCheckWayOut(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "netcon.toml")
+	text := "[underlay]\naddress = \"127.0.0.1\"\n[[network]]\nname = \"blue\"\nvni = 1\nsubnets = [\"10.0.0.0/24\"]\n" +
+		"[[container]]\nname = \"in\"\nnetwork = \"blue\"\naddresses = [\"10.0.0.1\"]\n" +
+		"[[container]]\nname = \"out\"\nnetwork = \"blue\"\naddresses = [\"10.0.0.2\"]\npolicy = \"host\"\npublish = [\"[::]:8080:80\"]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if status := run([]string{"check", file}, &out, &errs); status != exitOK {
+		t.Fatalf("status %d: %s", status, errs.String())
+	}
+	want := file + ": ok: 1 networks, 2 containers, underlay udp 127.0.0.1\n" +
+		"  container \"out\": policy host\n  container \"out\": publishes [::]:8080:80/tcp\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}

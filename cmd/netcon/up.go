@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -101,8 +102,21 @@ per error, with file and line number, and ends with status 2 if there is any.
 		}
 		fmt.Fprintf(c.stdout, "%s: ok: %d networks, %d containers, underlay %s %s\n", c.flags.Arg(0),
 			len(cfg.Networks), len(cfg.Containers), cfg.Underlay.Kind, cfg.Underlay.Address)
+		for i := range cfg.Containers {
+			printWayOut(c.stdout, &cfg.Containers[i])
+		}
 		return nil
 	},
+}
+
+// printWayOut says of a container what leads out of its network, and into it.
+func printWayOut(w io.Writer, k *config.Container) {
+	if k.Policy != config.PolicyIsolated {
+		fmt.Fprintf(w, "  container %q: policy %s\n", k.Name, k.Policy)
+	}
+	for _, p := range k.Publish {
+		fmt.Fprintf(w, "  container %q: publishes %s\n", k.Name, p)
+	}
 }
 
 var demoCommand = &command{
