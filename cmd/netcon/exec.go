@@ -18,7 +18,7 @@ var execCommand = &command{
 	name: "exec", args: "[-n CONTAINER] [-p PORTS] [-enforce] [-missing fail|kernel] [--] CMD [ARG ...]",
 	short: "run a program with its network in a container",
 	help: `
-Runs CMD, unmodified, with its TCP sockets in a container of a running daemon.
+Runs CMD, unmodified, with its sockets in a container of a running daemon.
 CMD and whatever it starts share the container. The exit status is CMD's.
 
   netcon exec -n web -- nginx -p /srv/web -c nginx.conf
@@ -28,9 +28,9 @@ CMD and whatever it starts share the container. The exit status is CMD's.
   netcon exec -enforce -n web -- ./job  nothing gets past it to the host's network
   netcon exec -p 8080:80 -n web -- nginx    the host's port 8080 is nginx's port 80
 
-TCP over IPv4 and IPv6 goes through the container, whose policy says what becomes
-of what is not on its network; everything else (UDP, files,
-AF_UNIX) stays with the kernel. Dynamic programs get a preload library; static and
+TCP, UDP and ICMP over IPv4 and IPv6 go through the container, whose policy says
+what becomes of what is not on its network; everything else (files, AF_UNIX) stays
+with the kernel. Dynamic programs get a preload library; static and
 Go programs, which no library reaches, a supervisor behind their system calls.
 Set-user-ID programs are refused.
 
@@ -39,7 +39,7 @@ with its true peer, to the program that listens on the container's port; where
 none does it is reset. It ends with CMD and what it started.
 
 With -enforce the program runs in an empty network namespace: calls that are not
-answered by the container fail, DNS over UDP among them. It takes root, or a
+answered by the container fail. It takes root, or a
 kernel that lets ordinary users make user namespaces; there the program is a
 child of netcon, not netcon itself.`,
 	run: runExec,
