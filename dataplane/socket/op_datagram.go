@@ -107,17 +107,22 @@ func (t *Set) connectDatagram(s *sock, r *shm.Request) syscall.Errno {
 	}
 	remote = thisHost(remote)
 	t.closeOut(s)
-	if s.dgram.connected {
-		_ = t.datagrams.Disconnect(s.handle)
+	// From one peer of the engine to the next the source address stays, as in the
+	// kernel.
+	leave := func() {
+		if s.dgram.connected {
+			_ = t.datagrams.Disconnect(s.handle)
+		}
+		s.dgram.far = remote
 	}
 	switch {
 	case t.isNameserver(s, remote):
-		s.dgram.far = remote // it need not be reached by any other way than ours
+		leave() // it need not be reached by any other way than ours
 	case t.datagramsGoOut(s, remote):
 		if e := t.pointOut(s, remote); e != 0 {
 			return e
 		}
-		s.dgram.far = remote
+		leave()
 	default:
 		if e := t.engine.Connect(s.handle, remote); e != 0 {
 			return e
