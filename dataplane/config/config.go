@@ -29,23 +29,23 @@ const (
 
 // Config is a checked configuration with every default filled in.
 type Config struct {
-	Daemon     Daemon
-	Underlay   Underlay
-	Networks   []Network
-	Containers []Container
+	Daemon     Daemon      `json:"daemon"`
+	Underlay   Underlay    `json:"underlay"`
+	Networks   []Network   `json:"network"`
+	Containers []Container `json:"container"`
 }
 
 // Daemon is what concerns the process.
 type Daemon struct {
-	RuntimeDir string // absolute
-	Workers    int
+	RuntimeDir string `json:"runtime_dir"` // absolute
+	Workers    int    `json:"workers"`
 	// WorkersByDefault says that the file does not ask for a number of
 	// workers: fewer will do where the underlay has fewer queues.
-	WorkersByDefault bool
-	CPUs             []int // one per worker, or empty: workers are not pinned by the file
-	Idle             Idle
-	Spin             time.Duration // how long a worker spins before it sleeps
-	Resolvers        []netip.Addr  // whom to ask for other names; empty: those of /etc/resolv.conf
+	WorkersByDefault bool          `json:"workers_by_default"`
+	CPUs             []int         `json:"cpus"` // one per worker, or empty: workers are not pinned by the file
+	Idle             Idle          `json:"idle"`
+	Spin             time.Duration `json:"spin_ns"`   // how long a worker spins before it sleeps
+	Resolvers        []netip.Addr  `json:"resolvers"` // whom to ask for other names; empty: those of /etc/resolv.conf
 }
 
 // Idle is what a worker does when it has no work.
@@ -59,19 +59,19 @@ const (
 
 // Underlay is how encapsulated frames reach the wire.
 type Underlay struct {
-	Kind    Kind
-	Address netip.Addr // ours, the VTEP
-	Port    uint16
-	MTU     int // 0: derived from the device
+	Kind    Kind       `json:"kind"`
+	Address netip.Addr `json:"address"` // ours, the VTEP
+	Port    uint16     `json:"port"`
+	MTU     int        `json:"mtu"` // 0: derived from the device
 
-	SendSockets int // of kind udp
+	SendSockets int `json:"send_sockets"` // of kind udp
 
 	// Of kind xdp; zero otherwise.
-	Interface string        // "": the device that holds Address
-	Attach    string        // "auto", "native" or "generic"
-	ZeroCopy  string        // "auto", "on" or "off"
-	BusyPoll  time.Duration // 0: off
-	Frames    int           // per receive queue
+	Interface string        `json:"interface"`    // "": the device that holds Address
+	Attach    string        `json:"attach"`       // "auto", "native" or "generic"
+	ZeroCopy  string        `json:"zero_copy"`    // "auto", "on" or "off"
+	BusyPoll  time.Duration `json:"busy_poll_ns"` // 0: off
+	Frames    int           `json:"frames"`       // per receive queue
 }
 
 // Kind is what an underlay is made of.
@@ -93,14 +93,15 @@ func (u *Underlay) Overhead() int {
 
 // Network is a virtual segment.
 type Network struct {
-	Name               string
-	VNI                uint32
-	Subnets            []netip.Prefix // masked, not overlapping
-	VTEPs              []netip.Addr   // of the underlay's family, without our own
-	Learn              bool
-	Gateway4, Gateway6 netip.Addr // invalid: none
-	MTU                int        // of inner IP packets; 0: derived from the underlay
-	Hosts              []Host
+	Name     string         `json:"name"`
+	VNI      uint32         `json:"vni"`
+	Subnets  []netip.Prefix `json:"subnets"` // masked, not overlapping
+	VTEPs    []netip.Addr   `json:"vteps"`   // of the underlay's family, without our own
+	Learn    bool           `json:"learn"`
+	Gateway4 netip.Addr     `json:"gateway4"` // invalid: none
+	Gateway6 netip.Addr     `json:"gateway6"`
+	MTU      int            `json:"mtu"` // of inner IP packets; 0: derived from the underlay
+	Hosts    []Host         `json:"host"`
 }
 
 // Subnet returns the subnet that holds addr. A checked network has at most one.
@@ -120,9 +121,9 @@ func (n *Network) hasIPv6() bool {
 
 // Host is a static entry: what is otherwise asked by ARP or neighbour discovery.
 type Host struct {
-	IP   netip.Addr
-	MAC  wire.MAC
-	VTEP netip.Addr
+	IP   netip.Addr `json:"ip"`
+	MAC  wire.MAC   `json:"mac"`
+	VTEP netip.Addr `json:"vtep"`
 }
 
 // AnyWorker says that a container is not pinned: workers take turns.
@@ -130,20 +131,20 @@ const AnyWorker = -1
 
 // Container is one network identity.
 type Container struct {
-	Name       string
-	Network    string
-	Addresses  []netip.Addr // each in one subnet of the network, at least one
-	MAC        wire.MAC
-	UIDs       []uint32 // who may attach beside root
-	Worker     int      // AnyWorker, or the number of one
-	Missing    Missing
-	Policy     Policy
-	Publish    []Publication
-	Engine     string // "gvisor"
-	Mode       string // "pump"
-	SynRetries int
-	TimeWait   time.Duration
-	Limits     Limits
+	Name       string        `json:"name"`
+	Network    string        `json:"network"`
+	Addresses  []netip.Addr  `json:"addresses"` // each in one subnet of the network, at least one
+	MAC        wire.MAC      `json:"mac"`
+	UIDs       []uint32      `json:"uids"`   // who may attach beside root
+	Worker     int           `json:"worker"` // AnyWorker, or the number of one
+	Missing    Missing       `json:"missing"`
+	Policy     Policy        `json:"policy"`
+	Publish    []Publication `json:"publish"`
+	Engine     string        `json:"engine"` // "gvisor"
+	Mode       string        `json:"mode"`   // "pump"
+	SynRetries int           `json:"syn_retries"`
+	TimeWait   time.Duration `json:"time_wait_ns"`
+	Limits     Limits        `json:"limits"`
 }
 
 // MayAttach reports whether a process of this user may attach.
@@ -162,10 +163,10 @@ const (
 
 // Limits bound what one container may take from its neighbours.
 type Limits struct {
-	Connections   int
-	HalfOpen      int // at most Connections
-	BufferBytes   int64
-	FragmentBytes int64
+	Connections   int   `json:"connections"`
+	HalfOpen      int   `json:"half_open"` // at most Connections
+	BufferBytes   int64 `json:"buffer_bytes"`
+	FragmentBytes int64 `json:"fragment_bytes"`
 }
 
 // Network returns the network of that name, or nil.

@@ -3,10 +3,12 @@
 package config
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -466,6 +468,32 @@ func TestSuggest(t *testing.T) {
 	} {
 		if got := suggest(tt.word, known); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.word, got, tt.want)
+		}
+	}
+}
+
+// TestJSONNames: a configuration in JSON names things as a file does.
+func TestJSONNames(t *testing.T) {
+	var known strings.Builder
+	for _, name := range []string{"netcon.toml", "netcon-xdp.toml"} {
+		text, err := os.ReadFile(filepath.Join("../../dist", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		known.Write(text)
+	}
+	names := map[string]bool{"workers_by_default": true}
+	for _, word := range regexp.MustCompile(`[a-z0-9_]+`).FindAllString(known.String(), -1) {
+		names[word] = true
+	}
+	c := Config{Networks: []Network{{Hosts: []Host{{}}}}, Containers: []Container{{Publish: []Publication{{}}}}}
+	text, err := json.Marshal(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"([^"]+)":`).FindAllSubmatch(text, -1) {
+		if key := strings.TrimSuffix(string(m[1]), "_ns"); !names[key] {
+			t.Errorf("%q is no name of a file", key)
 		}
 	}
 }

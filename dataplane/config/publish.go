@@ -32,6 +32,9 @@ type Publication struct {
 	Proto string         // "tcp"
 }
 
+// MarshalText makes p in JSON what it is in a file.
+func (p Publication) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // String returns p as a file names it.
 func (p Publication) String() string {
 	return fmt.Sprintf("%s:%d/%s", p.Host, p.Port, p.Proto)
