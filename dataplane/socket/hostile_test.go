@@ -163,8 +163,11 @@ func TestLingeringFD(t *testing.T) {
 			break
 		}
 	}
-	raw(t, w.attach, []byte("x"), int(f.Fd()))
-	f.Close()
+	// The worker must not have it before we let go: our close would sleep.
+	w.do(func() {
+		raw(t, w.attach, []byte("x"), int(f.Fd()))
+		f.Close()
+	})
 	start := time.Now()
 	for range 100 {
 		w.open().close()
