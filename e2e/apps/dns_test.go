@@ -18,7 +18,7 @@ func init() {
 		name: "dnsmasq", packages: []string{"dnsmasq-base", "bind9-dnsutils"}, does: fmt.Sprintf(does, "host records"), bytes: bytes,
 		run: func(t *testing.T, e *env) {
 			dir := worldDir(t)
-			conf := "no-daemon\nno-resolv\nno-hosts\nuser=root\npid-file=\ntxt-record=large.apps," + longText("", "\ntxt-record=large.apps,") + "\n"
+			conf := "no-daemon\nno-resolv\nlocal=/apps/\nno-hosts\nuser=root\npid-file=\ntxt-record=large.apps," + longText("", "\ntxt-record=large.apps,") + "\n"
 			for i := range 40 {
 				conf += fmt.Sprintf("host-record=h%d.apps,10.1.0.%d,fd42::1:%d\n", i, i+1, i+1)
 			}

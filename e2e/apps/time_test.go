@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apps
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func init() {
+	add(scenario{
+		name: "chrony", packages: []string{"chrony"},
+		does:  "a server with the local clock at stratum 7, and chronyd -Q of IPv4 and IPv6 that measures the offset of 4 exchanges",
+		bytes: 2 * 2 * 2 * 3 * 48,
+		run:   chrony,
+	})
+	add(scenario{
+		name: "traceroute", packages: []string{"traceroute", "busybox-static"},
+		does:   "echo requests (-I) of 60 and 1,400 bytes that may not be cut (-F), IPv4 and IPv6: one hop, by the host's own address, three times; static busybox's probes of UDP",
+		bytes:  2 * 2 * 3 * 1400,
+		remark: "probes of UDP are not part of it: traceroute waits for POLLERR, which a pair does not show",
+		run:    traceroute,
+	})
+}
+
+func chrony(t *testing.T, e *env) {
+	dir := worldDir(t)
+	conf := put(t, dir, "chrony.conf", "local stratum 7\nallow all\ncmdport 0\nbindcmdaddress /\nuser root\npidfile "+dir+"/pid\ndriftfile "+dir+"/drift\n")
+	e.a.start(t, "chronyd", "-x", "-d", "-f", conf)
+	e.a.bound(t, 123)
+	for _, to := range []string{a4, a6} {
+		out := e.b.sh(t, time.Minute, fmt.Sprintf("chronyd -Q -t 40 -x -u root 'server %s iburst maxsamples 4' 'cmdport 0' 'pidfile %s/client' 2>&1", to, dir))
+		if !strings.Contains(out, "System clock wrong by") {
+			t.Errorf("chronyd -Q of %s printed\n%s", to, out)
+		}
+	}
+}
+
+func traceroute(t *testing.T, e *env) {
+	for _, to := range []string{a4, a6} {
+		for _, size := range []string{"60", "1400"} {
+			out := e.b.do(t, time.Minute, "traceroute", "-I", "-F", "-n", "-w", "5", "-m", "4", to, size)
+			hops := strings.Split(strings.TrimSpace(out), "\n")
+			if f := strings.Fields(hops[len(hops)-1]); len(hops) != 2 || len(f) != 8 || f[0] != "1" || f[1] != to {
+				t.Errorf("traceroute of %s by %s bytes printed\n%s", to, size, out)
+			}
+		}
+	}
+	out := e.b.do(t, time.Minute, "busybox", "traceroute", "-n", "-w", "5", "-m", "4", a4)
+	hops := strings.Split(strings.TrimSpace(out), "\n")
+	if f := strings.Fields(hops[len(hops)-1]); len(f) < 2 || f[1] != a4 {
+		t.Errorf("busybox traceroute printed\n%s", out)
+	}
+}
