@@ -67,7 +67,7 @@ func socatExec(t *testing.T, e *env) {
 		{"TCP6-LISTEN:%d,fork,reuseaddr,ipv6only=0", "SYSTEM:cat", a4},
 		{"TCP-LISTEN:%d,fork,reuseaddr", "SYSTEM:sed -u s/^//", a4},
 	} {
-		e.a.start(t, "socat", "-t", "2", fmt.Sprintf(c.listen, port), c.program)
+		e.a.start(t, "socat", "-t", "6", fmt.Sprintf(c.listen, port), c.program)
 		e.a.listens(t, port)
 		to := fmt.Sprintf("TCP:%s:%d", c.to, port)
 		if strings.HasPrefix(c.program, "SYSTEM:sed") {
