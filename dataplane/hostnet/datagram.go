@@ -14,17 +14,9 @@ import (
 
 // OpenDatagram implements stream.Host.
 func (e *Engine) OpenDatagram(f stream.Family, user uint64) (stream.Handle, syscall.Errno) {
-	af := unix.AF_INET
-	if f == stream.IPv6 {
-		af = unix.AF_INET6
-	}
-	fd, err := unix.Socket(af, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
-	switch err {
-	case nil:
-	case unix.EAFNOSUPPORT:
-		return 0, unix.ENETUNREACH // the host does without this family
-	default:
-		return 0, unix.ENOBUFS
+	fd, errno := kernelSocket(f, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
+	if errno != 0 {
+		return 0, errno
 	}
 	if f == stream.IPv6 {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)

@@ -13,20 +13,28 @@ import (
 
 // Open implements stream.Sockets. ENOBUFS: the daemon has no descriptor left.
 func (e *Engine) Open(f stream.Family, user uint64) (stream.Handle, syscall.Errno) {
+	fd, errno := kernelSocket(f, unix.SOCK_STREAM, unix.IPPROTO_TCP)
+	if errno != 0 {
+		return 0, errno
+	}
+	inlineUrgent(fd)
+	return e.alloc(fd, f, user).handle(), 0
+}
+
+// kernelSocket makes a kernel socket for a program.
+func kernelSocket(f stream.Family, kind, protocol int) (fd int, errno syscall.Errno) {
 	af := unix.AF_INET
 	if f == stream.IPv6 {
 		af = unix.AF_INET6
 	}
-	fd, err := unix.Socket(af, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(af, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	switch err {
 	case nil:
+		return fd, 0
 	case unix.EAFNOSUPPORT:
-		return 0, unix.ENETUNREACH // the host does without this family
-	default:
-		return 0, unix.ENOBUFS
+		return -1, unix.ENETUNREACH // the host does without this family
 	}
-	inlineUrgent(fd)
-	return e.alloc(fd, f, user).handle(), 0
+	return -1, unix.ENOBUFS
 }
 
 // inlineUrgent leaves urgent bytes where they are in the stream.
