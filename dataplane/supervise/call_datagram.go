@@ -33,15 +33,7 @@ func isDatagram(family, kind, protocol int) bool {
 func (s *supervisor) datagramSocket(t *target) {
 	kind := t.intArg(1)
 	fd, e := s.openDatagram(t, kind&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK), kind&unix.SOCK_NONBLOCK)
-	switch {
-	case e == launch.Gone && s.toKernel:
-		t.pass()
-	case e != 0:
-		t.end(0, public(e))
-	default:
-		t.endWithFD(fd, kind&unix.SOCK_CLOEXEC != 0)
-		_ = unix.Close(fd)
-	}
+	s.endSocket(t, fd, e, kind)
 }
 
 // openDatagram makes the pair with the daemon, and the program's.
@@ -118,11 +110,11 @@ func (v *virtual) datagram() error {
 }
 
 // flush sends what the program wrote before this call.
-func (d *datagram) flush() {
+func (r *relay) flush(d *datagram) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closed {
-		d.send(make([]byte, shm.SizeofDatagram+shm.PayloadMax+1))
+		d.send(r.flushing)
 	}
 }
 
@@ -134,7 +126,7 @@ func (v *virtual) connectDatagram(d *datagram) syscall.Errno {
 		return e
 	}
 	r.Value = int32(length)
-	d.flush()
+	v.relay.flush(d)
 	if _, e = v.ask(r); e == 0 {
 		d.mu.Lock()
 		d.connected = r.Addr.Family != unix.AF_UNSPEC
@@ -175,7 +167,7 @@ func (v *virtual) shutdownDatagram(d *datagram) syscall.Errno {
 	}
 	r := v.request(shm.OpShutdown)
 	r.Value = int32(how)
-	d.flush()
+	v.relay.flush(d)
 	_, e := v.ask(r)
 	if how != unix.SHUT_WR {
 		_ = unix.Shutdown(v.fd, unix.SHUT_RD)
@@ -355,7 +347,7 @@ func (v *virtual) sendMessage(d *datagram, m *message) (int, syscall.Errno) {
 		}
 		record = append(record, b...)
 	}
-	d.flush()
+	v.relay.flush(d)
 	if d.isMute() {
 		return 0, unix.EPIPE
 	}

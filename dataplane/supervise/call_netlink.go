@@ -19,15 +19,7 @@ const sockaddrNl = 12
 // netlinkSocket carries out socket(2) of AF_NETLINK, NETLINK_ROUTE.
 func (s *supervisor) netlinkSocket(t *target, kind int) {
 	fd, e := launch.OpenNetlink(s.requests, t.process(), kind&unix.SOCK_NONBLOCK)
-	switch {
-	case e == launch.Gone && s.toKernel:
-		t.pass()
-	case e != 0:
-		t.end(0, public(e))
-	default:
-		t.endWithFD(fd, kind&unix.SOCK_CLOEXEC != 0)
-		_ = unix.Close(fd)
-	}
+	s.endSocket(t, fd, e, kind)
 }
 
 // netlink carries out a call on a socket that asks for interfaces.

@@ -41,6 +41,12 @@ func (s *supervisor) socket(t *target) {
 	r.Family = uint16(t.intArg(0))
 	// Its limits are the program's own: no option of that kind comes here.
 	fd, e := s.open(t, r, &r.Cookie, shm.MarkTimed, kind&unix.SOCK_NONBLOCK)
+	s.endSocket(t, fd, e, kind)
+}
+
+// endSocket ends a socket(2) of this type with the descriptor that was made, which
+// is the program's then, or the error.
+func (s *supervisor) endSocket(t *target, fd int, e syscall.Errno, kind int) {
 	switch {
 	case e == launch.Gone && s.toKernel:
 		t.pass()

@@ -32,7 +32,9 @@ type relay struct {
 	sockets map[uint64]*datagram // by SO_COOKIE of the program's end
 	keys    map[int32]*datagram
 	next    int32
-	buffer  []byte // of the goroutine in run
+
+	buffer   []byte // of the goroutine in run
+	flushing []byte // of the goroutine that takes calls
 }
 
 // datagram is one datagram socket.
@@ -61,9 +63,10 @@ func newRelay() (*relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create epoll set: %w", err)
 	}
+	const record = shm.SizeofDatagram + shm.PayloadMax + 1
 	return &relay{
 		epoll: epoll, sockets: map[uint64]*datagram{}, keys: map[int32]*datagram{},
-		tokens: tokens{files: map[shm.Addr]int{}}, buffer: make([]byte, shm.SizeofDatagram+shm.PayloadMax+1),
+		tokens: tokens{files: map[shm.Addr]int{}}, buffer: make([]byte, record), flushing: make([]byte, record),
 	}, nil
 }
 
