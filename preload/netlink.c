@@ -45,7 +45,6 @@ int nc_netlink_socket(int type)
 {
 	struct nc_request rq;
 	struct nc_reply rp;
-	uint32_t mark = NC_MARK_NETLINK;
 	int pair[2];
 	int err;
 
@@ -55,7 +54,7 @@ int nc_netlink_socket(int type)
 	nc_request_init(&rq, NC_NETLINK, nc_cookie(pair[0]));
 	rq.value = (int)nc_sys1(__NR_getpid, 0);
 	name_end(pair[1], rq.cookie);
-	err = (int)nc_sys5(__NR_setsockopt, pair[0], SOL_SOCKET, SO_MAX_PACING_RATE, &mark, sizeof mark);
+	err = nc_mark_set(pair[0], NC_MARK_NETLINK);
 	if (!err)
 		err = nc_call(&rq, &rp, pair[1]);
 	nc_close(pair[1]);
