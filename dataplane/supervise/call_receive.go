@@ -20,6 +20,7 @@ const (
 	msgNameLen       = 8
 	msgIov           = 16
 	msgIovLen        = 24
+	msgControl       = 32
 	msgControlLen    = 40
 	msgFlags         = 48
 	iovecSize        = 16
@@ -41,7 +42,7 @@ type discarding struct {
 // receive carries out recvfrom(2) and recvmsg(2) with flags that a pair does not
 // know.
 func (v *virtual) receive(flags int) error {
-	if flags&receiveFlags == 0 {
+	if flags&(unix.MSG_TRUNC|unix.MSG_ERRQUEUE) == 0 {
 		v.pass() // with an address, which a stream has not
 		return nil
 	}

@@ -29,9 +29,11 @@
 //
 // Datagrams (relay.go). A pair that a program with the preload library has carries a
 // header with each datagram, which reads and writes of others would see. So the
-// supervisor stands between: the program's pair has bare payloads, and who sent one
-// comes along as a descriptor of a file that holds the address. A read closes it; a
-// call that asks for the address comes here and gets it. Filters see pointers, not
+// supervisor stands between: the program's pair has bare payloads, and the header of
+// one comes along as a descriptor of a file that holds it. A read closes it; a call
+// that asks for the sender or for control messages comes here and gets them. Errors
+// of the network wait here for such a call, since nothing can be put into a pair
+// that a read would take for an error. Filters see pointers, not
 // what they point to: every sendmsg and recvmsg comes here, whatever its
 // descriptor, and most go on in the kernel.
 //
@@ -61,7 +63,7 @@
 //
 // # Not supported
 //
-// Control messages and the error queue of datagram sockets. 32-bit programs.
+// 32-bit programs.
 //
 // # References
 //

@@ -34,6 +34,7 @@ var nativeOptions = []uint32{
 const (
 	siocOutq    = unix.SIOCOUTQ
 	siocOutqNsd = 0x894b // SIOCOUTQNSD, linux/sockios.h
+	fionread    = unix.TIOCINQ
 )
 
 // interfaceRequests are the requests of ioctl that ask for interfaces, netdevice(7).
@@ -43,9 +44,9 @@ var interfaceRequests = []uint32{
 }
 
 // receiveFlags are the flags of recvfrom and recvmsg that a pair does not know:
-// MSG_TRUNC takes bytes without copying them, MSG_ERRQUEUE reads a queue that is
-// always empty.
-const receiveFlags = unix.MSG_TRUNC | unix.MSG_ERRQUEUE
+// MSG_TRUNC takes bytes without copying them, MSG_ERRQUEUE reads a queue that a
+// pair has not, and MSG_OOB changes nothing for datagrams.
+const receiveFlags = unix.MSG_TRUNC | unix.MSG_ERRQUEUE | unix.MSG_OOB
 
 // dumpRequest is the length of a request for a dump by musl's getifaddrs, which
 // sends it without an address, and expects the answer to be there when it returns.
@@ -136,6 +137,7 @@ func filter() []unix.SockFilter {
 	a.loadArg(1)
 	a.equal(siocOutq, "notify")
 	a.equal(siocOutqNsd, "notify")
+	a.equal(fionread, "notify")
 	for _, r := range interfaceRequests {
 		a.equal(r, "notify")
 	}

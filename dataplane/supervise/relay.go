@@ -16,13 +16,13 @@ import (
 // Bounds of the relay.
 const (
 	relayBurst = 64  // datagrams of one direction before others have their turn
-	tokensMax  = 256 // addresses of senders that are kept as tokens
+	tokensMax  = 256 // headers that are kept as tokens
 	knownMax   = 64  // destinations of a socket that need no verdict
 )
 
 // relay stands between datagram sockets of programs and of the daemon. A program's
-// end carries bare payloads, so that its reads and writes are the kernel's. Who
-// sent a datagram comes along as a descriptor, a token: a read that does not ask
+// end carries bare payloads, so that its reads and writes are the kernel's. The
+// header of a datagram comes along as a descriptor, a token: a read that does not ask
 // closes it, and one that does comes to the supervisor.
 type relay struct {
 	epoll  int
@@ -54,9 +54,12 @@ type datagram struct {
 	err       syscall.Errno // reported by the network, not taken yet
 	out       []byte        // a record that the daemon had no room for
 	in        []byte        // a payload that the program had no room for
-	from      shm.Addr      // its sender
-	known     map[shm.Addr]struct{}
+	head      shm.Datagram  // and its header
+	known     map[route]struct{}
 }
+
+// route is where a datagram was sent to, and the source that was asked for.
+type route struct{ to, source shm.Addr }
 
 func newRelay() (*relay, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -66,7 +69,7 @@ func newRelay() (*relay, error) {
 	const record = shm.SizeofDatagram + shm.PayloadMax + 1
 	return &relay{
 		epoll: epoll, sockets: map[uint64]*datagram{}, keys: map[int32]*datagram{},
-		tokens: tokens{files: map[shm.Addr]int{}}, buffer: make([]byte, record), flushing: make([]byte, record),
+		tokens: tokens{files: map[shm.Datagram]int{}}, buffer: make([]byte, record), flushing: make([]byte, record),
 	}, nil
 }
 
@@ -77,7 +80,7 @@ func (r *relay) add(d *datagram) syscall.Errno {
 	for r.next++; r.next <= 0 || r.keys[r.next] != nil; r.next++ {
 		r.next = max(r.next, 0)
 	}
-	d.key, d.known = r.next, map[shm.Addr]struct{}{}
+	d.key, d.known = r.next, map[route]struct{}{}
 	r.sockets[d.cookie], r.keys[d.key] = d, d
 	for _, fd := range []int{d.plain, d.wire} {
 		if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, fd, d.interest()); err != nil {
@@ -168,6 +171,10 @@ func (d *datagram) send(buffer []byte) (more bool) {
 		case n > shm.PayloadMax, d.mute:
 			continue // no datagram is that long
 		}
+		if !d.connected {
+			// The write has returned. Who asks later is told.
+			d.err = unix.EDESTADDRREQ
+		}
 		header := shm.Datagram{Magic: shm.Magic}
 		copy(buffer, shm.DatagramBytes(&header))
 		if record := buffer[:shm.SizeofDatagram+n]; d.write(record) == unix.EAGAIN {
@@ -186,7 +193,7 @@ func (d *datagram) write(record []byte) syscall.Errno {
 func (d *datagram) receive(t *tokens, buffer []byte) (more bool) {
 	for range relayBurst {
 		if d.in != nil {
-			if d.deliver(t, d.in, &d.from) == unix.EAGAIN {
+			if d.deliver(t, d.in, &d.head) == unix.EAGAIN {
 				return false
 			}
 			d.in = nil
@@ -206,8 +213,8 @@ func (d *datagram) receive(t *tokens, buffer []byte) (more bool) {
 		case header.Flags&shm.DatagramEvent != 0:
 		default:
 			payload := buffer[shm.SizeofDatagram:n]
-			if d.deliver(t, payload, &header.Remote) == unix.EAGAIN {
-				d.in, d.from = append([]byte{}, payload...), header.Remote
+			if d.deliver(t, payload, &header) == unix.EAGAIN {
+				d.in, d.head = append([]byte{}, payload...), header
 				return false
 			}
 		}
@@ -215,10 +222,10 @@ func (d *datagram) receive(t *tokens, buffer []byte) (more bool) {
 	return true
 }
 
-// deliver gives the program a payload, and its sender's token. Where no token can
-// be had it comes without.
-func (d *datagram) deliver(t *tokens, payload []byte, from *shm.Addr) syscall.Errno {
-	token := t.of(from)
+// deliver gives the program a payload, and the token of its header. Where no token
+// can be had it comes without.
+func (d *datagram) deliver(t *tokens, payload []byte, header *shm.Datagram) syscall.Errno {
+	token := t.of(essence(header))
 	e := sendRecord(d.plain, payload, token)
 	if e == unix.ETOOMANYREFS {
 		e = sendRecord(d.plain, payload, -1)
@@ -226,17 +233,31 @@ func (d *datagram) deliver(t *tokens, payload []byte, from *shm.Addr) syscall.Er
 	return e
 }
 
-// tokens are files that hold an address each.
-type tokens struct {
-	mu    sync.Mutex
-	files map[shm.Addr]int
+// essence is what the program may ask of a header: little where it has not asked
+// to be told more than the sender, so that few tokens do for many datagrams.
+func essence(h *shm.Datagram) shm.Datagram {
+	if h.Flags == 0 {
+		return shm.Datagram{Remote: h.Remote}
+	}
+	e := *h
+	e.Magic, e.Cookie = 0, 0
+	if e.Flags&shm.WantOverflow == 0 {
+		e.Drops = 0
+	}
+	return e
 }
 
-// of returns the token of an address; negative: there is none.
-func (t *tokens) of(a *shm.Addr) int {
+// tokens are files that hold a header each.
+type tokens struct {
+	mu    sync.Mutex
+	files map[shm.Datagram]int
+}
+
+// of returns the token of a header; negative: there is none.
+func (t *tokens) of(h shm.Datagram) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fd, ok := t.files[*a]; ok {
+	if fd, ok := t.files[h]; ok {
 		return fd
 	}
 	if len(t.files) >= tokensMax {
@@ -246,34 +267,34 @@ func (t *tokens) of(a *shm.Addr) int {
 			break
 		}
 	}
-	fd, err := unix.MemfdCreate("sender", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("header", unix.MFD_CLOEXEC)
 	if err != nil {
 		return -1
 	}
-	if n, err := unix.Write(fd, addrBytes(a)); err != nil || n != shm.SizeofAddr {
+	if n, err := unix.Write(fd, shm.DatagramBytes(&h)); err != nil || n != shm.SizeofDatagram {
 		_ = unix.Close(fd)
 		return -1
 	}
-	t.files[*a] = fd
+	t.files[h] = fd
 	return fd
 }
 
-// sender reads the token among control messages, and closes what came.
-func sender(control []byte) (a shm.Addr) {
+// headerOf reads the token among control messages, and closes what came.
+func headerOf(control []byte) (h shm.Datagram) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
-		return a
+		return h
 	}
 	for i := range messages {
 		fds, _ := unix.ParseUnixRights(&messages[i])
 		for _, fd := range fds {
-			if n, err := unix.Pread(fd, addrBytes(&a), 0); err != nil || n != shm.SizeofAddr {
-				a = shm.Addr{}
+			if n, err := unix.Pread(fd, shm.DatagramBytes(&h), 0); err != nil || n != shm.SizeofDatagram {
+				h = shm.Datagram{}
 			}
 			_ = unix.Close(fd)
 		}
 	}
-	return a
+	return h
 }
 
 // hungUp reports whether the other end of a pair was closed.

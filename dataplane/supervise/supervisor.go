@@ -138,7 +138,11 @@ func (v *virtual) control() error {
 	case unix.SYS_SENDMSG:
 		v.pass()
 	case unix.SYS_IOCTL:
-		v.end(0, v.outq())
+		if v.arg(1) == fionread {
+			v.pass()
+		} else {
+			v.end(0, v.outq())
+		}
 	default:
 		v.pass()
 	}

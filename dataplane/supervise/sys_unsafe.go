@@ -8,8 +8,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"netcon/shm"
 )
 
 // notification is struct seccomp_notif, linux/seccomp.h.
@@ -128,6 +126,3 @@ func sendRecord(fd int, p []byte, pass int) syscall.Errno {
 
 // addressOf is where p lies in this process, for another that may look.
 func addressOf(p *uint64) uintptr { return uintptr(unsafe.Pointer(p)) }
-
-// addrBytes views an address.
-func addrBytes(a *shm.Addr) []byte { return (*[shm.SizeofAddr]byte)(unsafe.Pointer(a))[:] }

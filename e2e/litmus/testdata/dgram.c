@@ -518,6 +518,45 @@ LITMUS(dgram_mmsg)
 	say("one of twenty, with a limit: %s", R(recvmmsg(a, m, 20, 0, &limit)));
 }
 
+/* Control messages of every message of a list. */
+LITMUS(dgram_mmsg_controls)
+{
+	int a = bound("127.0.0.1"), b = udp(), v[2] = { 41, 42 };
+	struct sockaddr_in dest = at("127.0.0.1", port_of(a));
+	union {
+		struct cmsghdr c;
+		char b[CMSG_SPACE(sizeof(int))];
+	} u[2] = { 0 };
+	char text[2][8] = { "one", "two" };
+	struct iovec iov[2] = { { text[0], 3 }, { text[1], 3 } };
+	struct mmsghdr m[2] = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		m[i].msg_hdr = (struct msghdr){
+			.msg_iov = iov + i, .msg_iovlen = 1, .msg_name = &dest, .msg_namelen = sizeof dest,
+			.msg_control = u + i, .msg_controllen = sizeof u[i],
+		};
+		u[i].c = (struct cmsghdr){ .cmsg_level = IPPROTO_IP, .cmsg_type = IP_TTL, .cmsg_len = CMSG_LEN(sizeof(int)) };
+		memcpy(CMSG_DATA(&u[i].c), v + i, sizeof v[i]);
+	}
+	set_option(a, IPPROTO_IP, IP_RECVTTL, 1);
+	say("send: %s", R(sendmmsg(b, m, 2, 0)));
+	NEED(dial(b, "127.0.0.1", port_of(a)) == 0);
+	for (int i = 0; i < 2; i++) {
+		m[i].msg_hdr.msg_name = NULL;
+		m[i].msg_hdr.msg_namelen = 0;
+	}
+	say("send to the peer: %s", R(sendmmsg(b, m, 2, 0)));
+	for (int turn = 0; turn < 2; turn++) {
+		memset(u, 0, sizeof u);
+		say("receive: %s", R(recvmmsg(a, m, 2, 0, NULL)));
+		for (int i = 0; i < 2; i++) {
+			say("%d: \"%.3s\" flags %x", i, text[i], (unsigned)m[i].msg_hdr.msg_flags);
+			say_controls("control", &m[i].msg_hdr);
+		}
+	}
+}
+
 LITMUS(dgram_sizes)
 {
 	int a = bound("127.0.0.1"), b = udp(), n = -1;

@@ -50,6 +50,45 @@ LITMUS(dgram_refused_blocking)
 	say("poll: %s", polled(a, 1000));
 }
 
+/* Calls that could have an address are told, in every lane. */
+LITMUS(dgram_refused_named)
+{
+	int port = free_port(), a = udp();
+	struct sockaddr_in from = at("127.0.0.1", port);
+	struct iovec iov = { "x", 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct mmsghdr two[2] = { { .msg_hdr = m }, { .msg_hdr = m } };
+	socklen_t len = sizeof from;
+	char x[8];
+
+	NEED(dial(a, "127.0.0.1", port) == 0);
+	NEED(send(a, "x", 1, 0) == 1);
+	say("recvfrom: %s", R(recvfrom(a, x, 8, 0, (struct sockaddr *)&from, &len)));
+	NEED(send(a, "x", 1, 0) == 1);
+	settle();
+	say("sendmsg: %s", R(sendmsg(a, &m, 0)));
+	say("sendmsg again: %s", R(sendmsg(a, &m, 0)));
+	settle();
+	say("sendmmsg: %s", R(sendmmsg(a, two, 2, 0)));
+	NEED(send(a, "x", 1, 0) == 1);
+	settle();
+	iov.iov_base = x;
+	say("recvmsg: %s", R(recvmsg(a, &m, 0)));
+	say("and no more: %s", R(recvmsg(a, &m, MSG_DONTWAIT)));
+}
+
+/* A write without a destination is told of, at once or by SO_ERROR. */
+LITMUS(dgram_lost_write)
+{
+	int a = udp();
+	long n = write(a, "x", 1);
+	int told = n < 0 && errno == EDESTADDRREQ;
+
+	settle();
+	say("told: %d", told || pending_error(a) == EDESTADDRREQ);
+	say("and no more: %d", pending_error(a));
+}
+
 static void say_extended(const char *what, int fd, int level, int option)
 {
 	char b[64] = "", control[256];
