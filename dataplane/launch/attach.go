@@ -133,7 +133,7 @@ func (a *Attachment) handshake(timeout time.Duration) error {
 	var n int
 	err = again(func() (err error) {
 		// A longer answer is not taken for one of ours.
-		n, err = readRecord(a.FD, shm.ReplyBytes(&reply))
+		n, err = ReadRecord(a.FD, shm.ReplyBytes(&reply))
 		return err
 	})
 	switch {

@@ -100,7 +100,7 @@ func (q *Requests) send(r *shm.Request, pass int) (int, syscall.Errno) {
 func Answer(fd int) (*shm.Reply, syscall.Errno) {
 	reply := new(shm.Reply)
 	for {
-		n, err := readRecord(fd, shm.ReplyBytes(reply))
+		n, err := ReadRecord(fd, shm.ReplyBytes(reply))
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -115,14 +115,14 @@ func Answer(fd int) (*shm.Reply, syscall.Errno) {
 	}
 }
 
-// readRecord reads one record, and returns its length also if it is longer than p.
+// ReadRecord reads one record, and returns its length also if it is longer than p.
 //
 // A read that waits asks the kernel's queue first and for the end afterwards
 // (unix_dgram_recvmsg, __skb_wait_for_more_packets). Where it is held up in
 // between, a record and the end behind it both arrive unseen, and it reports an
 // end before the record. The record was there before the end: a second read has
 // it.
-func readRecord(fd int, p []byte) (int, error) {
+func ReadRecord(fd int, p []byte) (int, error) {
 	n, _, err := unix.Recvfrom(fd, p, unix.MSG_TRUNC)
 	if n == 0 && err == nil {
 		n, _, err = unix.Recvfrom(fd, p, unix.MSG_TRUNC|unix.MSG_DONTWAIT)

@@ -128,7 +128,7 @@ const ready = "ready"
 func read(fd int) ([]byte, error) {
 	b := make([]byte, 4096)
 	for {
-		n, err := unix.Read(fd, b)
+		n, err := launch.ReadRecord(fd, b)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -137,7 +137,7 @@ func read(fd int) ([]byte, error) {
 		case n == 0:
 			return nil, errors.New("the supervisor ended")
 		}
-		return b[:n], nil
+		return b[:min(n, len(b))], nil
 	}
 }
 
