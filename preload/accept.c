@@ -44,9 +44,9 @@ static int receive(int fd, struct nc_accept *record, int flags)
 
 	/* The library's function is a cancellation point, as accept is. */
 	if (nc_next.recvmsg)
-		n = nc_result(nc_next.recvmsg(fd, &msg, flags));
+		n = nc_result(nc_next.recvmsg(fd, &msg, flags | nc_own));
 	else
-		n = nc_sys3(__NR_recvmsg, fd, &msg, flags);
+		n = nc_sys3(__NR_recvmsg, fd, &msg, flags | nc_own);
 	if (n == 0 || n == -ECONNRESET)
 		return ended(fd);
 	if (n < 0)

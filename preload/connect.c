@@ -73,7 +73,7 @@ static uint32_t fill(int fd)
 		iov[i].iov_len = sizeof zeros;
 	}
 	for (int i = 0; i < FILL_ROUNDS_MAX; i++) {
-		long n = nc_sys3(__NR_sendmsg, fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		long n = nc_sys3(__NR_sendmsg, fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL | nc_own);
 
 		if (n <= 0)
 			break;

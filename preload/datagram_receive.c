@@ -18,8 +18,8 @@ static long native(int fd, struct msghdr *msg, int flags)
 {
 	/* The library's function is a cancellation point. */
 	if (nc_next.recvmsg)
-		return nc_result(nc_next.recvmsg(fd, msg, flags));
-	return nc_sys3(__NR_recvmsg, fd, msg, flags);
+		return nc_result(nc_next.recvmsg(fd, msg, flags | nc_own));
+	return nc_sys3(__NR_recvmsg, fd, msg, flags | nc_own);
 }
 
 static int is_waiting(int fd, int flags)
@@ -248,9 +248,9 @@ static long receive_burst(int fd, uint32_t mark, struct mmsghdr *msgs, unsigned 
 	/* An error ends the wait for more: one record at least, the rest if it is there. */
 	flags = (flags & MSG_DONTWAIT) | MSG_WAITFORONE | MSG_TRUNC;
 	if (nc_next.recvmmsg)
-		got = nc_result(nc_next.recvmmsg(fd, b.m, b.n, flags, timeout));
+		got = nc_result(nc_next.recvmmsg(fd, b.m, b.n, flags | nc_own, timeout));
 	else
-		got = nc_sys5(__NR_recvmmsg, fd, b.m, b.n, flags, timeout);
+		got = nc_sys5(__NR_recvmmsg, fd, b.m, b.n, flags | nc_own, timeout);
 	if (got == -ECONNRESET || (got > 0 && !b.m[0].msg_len))
 		return ended(fd, flags);
 	return got < 0 ? got : sort(&b, got, mark, msgs, asked);

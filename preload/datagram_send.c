@@ -105,7 +105,7 @@ static long judge(long result)
 
 static int pair_flags(int flags)
 {
-	return (flags & MSG_DONTWAIT) | MSG_NOSIGNAL;
+	return (flags & MSG_DONTWAIT) | MSG_NOSIGNAL | nc_own;
 }
 
 /* What became of the datagram that was sent last. */

@@ -262,6 +262,7 @@ long recvmsg(int fd, struct msghdr *msg, int flags)
 		}
 		return nc_return_long(m);
 	}
+	flags |= nc_known_here(fd);
 	m = nc_next.recvmsg ? nc_next.recvmsg(fd, msg, flags) : nc_return_long(nc_sys3(__NR_recvmsg, fd, msg, flags));
 	if (m >= 0 && msg->msg_control)
 		nc_datagrams_passed(msg);
@@ -296,6 +297,7 @@ int recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time
 		msgs[0].msg_len = now < 0 ? 0 : (unsigned)now;
 		return now < 0 ? -1 : 1;
 	}
+	flags |= nc_known_here(fd);
 	if (nc_next.recvmmsg)
 		m = nc_next.recvmmsg(fd, msgs, n, flags, timeout);
 	else

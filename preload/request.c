@@ -34,7 +34,7 @@ static int send_request(int attach, const struct nc_request *rq, int reply_fd, i
 	long n;
 
 	for (;;) {
-		n = nc_sys3(__NR_sendmsg, attach, &msg, MSG_NOSIGNAL);
+		n = nc_sys3(__NR_sendmsg, attach, &msg, MSG_NOSIGNAL | nc_own);
 		if (n == -EAGAIN) {
 			/* Somebody made the shared file non-blocking. */
 			struct pollfd p = { .fd = attach, .events = POLLOUT };

@@ -125,6 +125,7 @@ long sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr 
 
 static long native_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
+	flags |= nc_known_here(fd);
 	return nc_next.sendmsg ? nc_next.sendmsg(fd, msg, flags) : nc_return_long(nc_sys3(__NR_sendmsg, fd, msg, flags));
 }
 
@@ -156,6 +157,7 @@ int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 
 	if (mark)
 		return nc_return(nc_datagram_send_many(fd, mark, msgs, n, flags));
+	flags |= nc_known_here(fd);
 	if (nc_next.sendmmsg)
 		m = nc_next.sendmmsg(fd, msgs, n, flags);
 	else

@@ -82,6 +82,7 @@ struct nc_config {
 	const char *launcher; /* in keep; "": none */
 };
 const struct nc_config *nc_config(void);
+extern int nc_own; /* NC_MSG_OWN under a supervisor, else 0 */
 const char *nc_after(const char *entry, const char *name);
 extern char **environ __attribute__((weak));
 

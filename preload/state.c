@@ -17,6 +17,8 @@ enum { UNKNOWN, OFF, ON };
 static struct nc_config config;
 static atomic_int state;
 
+int nc_own;
+
 /* What follows name in entry, NULL if entry starts otherwise. */
 const char *nc_after(const char *entry, const char *name)
 {
@@ -89,6 +91,8 @@ static int load(void)
 		} else if ((v = nc_after(*e, "NETCON_CONTAINER="))) {
 			copy(config.container, sizeof config.container, v);
 			copy(config.keep.container, sizeof config.keep.container, *e);
+		} else if (nc_after(*e, "NETCON_SUPERVISOR=")) {
+			nc_own = NC_MSG_OWN;
 		} else if (nc_after(*e, "NETCON_LAUNCHER=")) {
 			copy(config.keep.launcher, sizeof config.keep.launcher, *e);
 		} else if ((v = nc_after(*e, "NETCON_MISSING="))) {

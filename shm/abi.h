@@ -155,6 +155,14 @@ enum nc_mark {
 #define NC_PROBE_LEVEL	0x6e43
 #define NC_PROBE_ANSWER	0x6e43
 
+/*
+ * Flags of sendmsg, recvmsg and their like of several messages (MSG_FIN, MSG_SYN
+ * and MSG_RST, which no program sets and AF_UNIX ignores) by which the preload
+ * library says that it knows the descriptor: a supervisor's filter lets the call
+ * pass.
+ */
+#define NC_MSG_OWN	0x1600
+
 /* nc_request.flags */
 #define NC_F_WAIT	0x1u	/* NC_CONNECT: answer when it is decided */
 #define NC_F_PROBE	0x2u	/*

@@ -56,6 +56,7 @@ const (
 	MarkShut   = C.NC_MARK_SHUT
 
 	MarkDatagram = C.NC_MARK_DATAGRAM
+	MessageOwn   = C.NC_MSG_OWN
 	MarkSix      = C.NC_MARK_SIX
 	MarkPeer     = C.NC_MARK_PEER
 	MarkMute     = C.NC_MARK_MUTE

@@ -48,6 +48,7 @@ const (
 	MarkShut   = 0x6e634d05
 
 	MarkDatagram = 0x6e634e00
+	MessageOwn   = 0x1600
 	MarkSix      = 0x1
 	MarkPeer     = 0x2
 	MarkMute     = 0x4

@@ -35,7 +35,8 @@
 // of the network wait here for such a call, since nothing can be put into a pair
 // that a read would take for an error. Filters see pointers, not
 // what they point to: every sendmsg and recvmsg comes here, whatever its
-// descriptor, and most go on in the kernel.
+// descriptor, and most go on in the kernel. Those that the preload library makes, in
+// a dynamic program below a static one, say so in their flags and do not come.
 //
 // # Ownership and lifetime
 //

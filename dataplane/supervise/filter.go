@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"netcon/shm"
 )
 
 // Offsets in struct seccomp_data. An argument's low half is first: little endian.
@@ -20,8 +22,15 @@ const (
 var always = []uint32{
 	unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_CONNECT, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
 	unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_SHUTDOWN,
-	unix.SYS_SENDMSG, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG, // whether they have an address is in the program's memory
 }
+
+// messages are the calls whose address and control messages are in the program's
+// memory, where no filter sees them. They are handed over unless the preload
+// library made them.
+var messages = []struct {
+	nr    uint32
+	flags uint32 // the argument that has the flags
+}{{unix.SYS_SENDMSG, 2}, {unix.SYS_RECVMSG, 2}, {unix.SYS_SENDMMSG, 3}, {unix.SYS_RECVMMSG, 3}}
 
 // Options of SOL_SOCKET that the pair itself has, or that mark it: the kernel's
 // in any case, and what the preload library asks all the time.
@@ -128,6 +137,9 @@ func filter() []unix.SockFilter {
 	for _, nr := range always {
 		a.equal(nr, "notify")
 	}
+	for _, m := range messages {
+		a.equal(m.nr, fmt.Sprintf("flags %d", m.flags))
+	}
 	a.equal(unix.SYS_SOCKET, "socket")
 	a.equal(unix.SYS_GETSOCKOPT, "option")
 	a.equal(unix.SYS_SETSOCKOPT, "option")
@@ -142,6 +154,13 @@ func filter() []unix.SockFilter {
 		a.equal(r, "notify")
 	}
 	a.ret(unix.SECCOMP_RET_ALLOW)
+	for _, n := range []uint32{2, 3} {
+		a.label(fmt.Sprintf("flags %d", n))
+		a.loadArg(n)
+		a.op(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, shm.MessageOwn)
+		a.equal(shm.MessageOwn, "allow")
+		a.ret(unix.SECCOMP_RET_USER_NOTIF)
+	}
 	a.label("sendto")
 	a.pointer(4, "notify")
 	a.loadArg(2)

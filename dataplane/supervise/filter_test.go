@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"netcon/shm"
 )
 
 // action runs the filter on one system call. The machine of x/net reads words in
@@ -86,6 +88,13 @@ func TestFilter(t *testing.T) {
 		{"clone", unix.SYS_CLONE, [6]uint64{}, false},
 		{"epoll_ctl", unix.SYS_EPOLL_CTL, [6]uint64{3}, false},
 		{"sendmsg", unix.SYS_SENDMSG, [6]uint64{3}, true},
+		{"sendmsg of the library", unix.SYS_SENDMSG, [6]uint64{3, pointer, shm.MessageOwn | unix.MSG_NOSIGNAL}, false},
+		{"sendmsg with MSG_RST", unix.SYS_SENDMSG, [6]uint64{3, pointer, unix.MSG_RST | unix.MSG_NOSIGNAL}, true},
+		{"sendmmsg", unix.SYS_SENDMMSG, [6]uint64{3, pointer, shm.MessageOwn}, true},
+		{"sendmmsg of the library", unix.SYS_SENDMMSG, [6]uint64{3, pointer, 1, shm.MessageOwn}, false},
+		{"recvmsg of the library", unix.SYS_RECVMSG, [6]uint64{3, pointer, shm.MessageOwn | unix.MSG_PEEK}, false},
+		{"recvmmsg of the library", unix.SYS_RECVMMSG, [6]uint64{3, pointer, 1, shm.MessageOwn}, false},
+		{"recvmmsg", unix.SYS_RECVMMSG, [6]uint64{3, pointer, 1, unix.MSG_TRUNC}, true},
 	} {
 		want := uint32(unix.SECCOMP_RET_ALLOW)
 		if c.notify {
