@@ -15,7 +15,7 @@
 //
 // The supervisor (supervisor.go) takes one notification after the other. It gets
 // at the program's descriptor with pidfd_getfd, so what a number means is always
-// the kernel's word, and tells by the mark in the socket whether it is ours; a
+// the kernel's word (threads.go remembers who is who), and tells by the mark in the socket whether it is ours; a
 // call on any other descriptor goes on in the kernel, untouched. New descriptors
 // are put into the program in the same step that ends its call
 // (SECCOMP_ADDFD_FLAG_SEND): a call that is interrupted leaves none behind.

@@ -236,7 +236,7 @@ func greet(pair int) (notify int, err error) {
 
 // meet takes the notification descriptor out of the launcher, and finds its word.
 func meet(h hello) (notify int, err error) {
-	t := target{call: notification{pid: uint32(h.tid)}}
+	t := target{threads: new(threads), call: notification{pid: uint32(h.tid)}}
 	notify, e := t.fd(h.fd)
 	if e != 0 {
 		return -1, fmt.Errorf("take a descriptor of the program (pidfd_getfd): %w%s", e, remedy(e))

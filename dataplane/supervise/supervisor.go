@@ -21,6 +21,7 @@ type supervisor struct {
 	toKernel bool // sockets are the kernel's while the daemon is gone
 	parking  *parking
 	relay    *relay
+	threads  threads
 }
 
 // serve answers calls until the last process under the filter has ended.
@@ -48,7 +49,7 @@ func serve(notify int, a *launch.Attachment, missing launch.Missing) error {
 func (s *supervisor) loop() error {
 	runtime.LockOSThread() // one thread for the kernel to switch to
 	for {
-		t := target{notify: s.notify}
+		t := target{notify: s.notify, threads: &s.threads}
 		switch e := receive(s.notify, &t.call); e {
 		case 0:
 			s.dispatch(&t)

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,17 +14,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"netcon/dataplane/launch"
 )
-
-// pidfdThread is PIDFD_THREAD, Linux 6.9: a descriptor of one thread.
-const pidfdThread = unix.O_EXCL
 
 // target is the thread that waits for the end of its call.
 type target struct {
-	notify int
-	call   notification
+	notify  int
+	threads *threads
+	call    notification
 }
 
 func (t *target) tid() int         { return int(t.call.pid) }
@@ -69,21 +64,7 @@ func (t *target) replaceFD(fd, number int) syscall.Errno {
 }
 
 // fd returns a descriptor of our own for the program's number n.
-func (t *target) fd(n int) (int, syscall.Errno) {
-	pid, err := unix.PidfdOpen(t.tid(), pidfdThread)
-	if errors.Is(err, unix.EINVAL) {
-		pid, err = unix.PidfdOpen(t.process(), 0)
-	}
-	if err != nil {
-		return -1, launch.Errno(err)
-	}
-	fd, err := unix.PidfdGetfd(pid, n, 0)
-	_ = unix.Close(pid)
-	if err != nil {
-		return -1, launch.Errno(err)
-	}
-	return fd, 0
-}
+func (t *target) fd(n int) (int, syscall.Errno) { return t.threads.get(t.tid(), n) }
 
 // hasRoom reports whether the program has a descriptor number left. Where its
 // highest one is free no more has to be asked.
@@ -113,19 +94,7 @@ func (t *target) status() map[string]string {
 }
 
 // process returns the number of the thread's process.
-func (t *target) process() int {
-	// The first thread of a process has its number, and is the only one that this
-	// opens.
-	if fd, err := unix.PidfdOpen(t.tid(), 0); err == nil {
-		_ = unix.Close(fd)
-		return t.tid()
-	}
-	n, err := strconv.Atoi(t.status()["Tgid"])
-	if err != nil {
-		return t.tid()
-	}
-	return n
-}
+func (t *target) process() int { return t.threads.process(t.tid()) }
 
 // isCloexec reads the close-on-exec flag of one of the program's numbers.
 func (t *target) isCloexec(n int) bool {
