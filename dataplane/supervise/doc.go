@@ -25,7 +25,10 @@
 // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, without which the signals that Go's
 // scheduler sends would start calls over again and again. So parked calls are
 // looked at every parkTick, and one whose program has a signal to handle ends
-// with EINTR or is started again, as the handler was installed.
+// with EINTR or is started again, as the handler was installed. The flag holds from
+// when a notification was received: a signal that comes earlier starts the call over
+// again, with a notification of its own. So the thread that takes them is put ahead
+// of the programs (priority.go).
 //
 // Datagrams (relay.go). A pair that a program with the preload library has carries a
 // header with each datagram, which reads and writes of others would see. So the

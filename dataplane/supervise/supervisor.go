@@ -48,6 +48,7 @@ func serve(notify int, a *launch.Attachment, missing launch.Missing) error {
 // loop takes one call after the other.
 func (s *supervisor) loop() error {
 	runtime.LockOSThread() // one thread for the kernel to switch to
+	hasten()
 	for {
 		t := target{notify: s.notify, threads: &s.threads}
 		switch e := receive(s.notify, &t.call); e {
