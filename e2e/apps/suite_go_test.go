@@ -18,7 +18,17 @@ func init() {
 	addSuite(suite{
 		name: "suite-go-net", bytes: 1 << 20,
 		does: "the tests of Go's package net (-short), built with CGO_ENABLED=0, in one container",
-		run:  goSuite("net"),
+		run:  goSuite("net", "0"),
+		known: map[string]string{
+			"TestNotTemporaryRead": "an error in calls that no library sees",
+			"TestWriteToUDP":       "a write without a destination",
+			"TestMultiPathTCP":     "Multipath TCP",
+		},
+	})
+	addSuite(suite{
+		name: "suite-go-net-cgo", bytes: 1 << 20,
+		does: "the tests of Go's package net (-short), built with cgo, in one container: a dynamic program whose sockets are Go's",
+		run:  goSuite("net", "1"),
 		known: map[string]string{
 			"TestNotTemporaryRead": "an error in calls that no library sees",
 			"TestWriteToUDP":       "a write without a destination",
@@ -28,14 +38,15 @@ func init() {
 	addSuite(suite{
 		name: "suite-go-nethttp", bytes: 1 << 20,
 		does: "the tests of Go's package net/http (-short), built with CGO_ENABLED=0, in one container",
-		run:  goSuite("net/http"),
+		run:  goSuite("net/http", "0"),
 	})
 }
 
 var goTestLine = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`)
 
-// goSuite runs the tests of a package of the standard library.
-func goSuite(pkg string) func(t *testing.T, h *host, only []string) outcomes {
+// goSuite runs the tests of a package of the standard library, built with cgo (1)
+// or without (0).
+func goSuite(pkg, cgo string) func(t *testing.T, h *host, only []string) outcomes {
 	return func(t *testing.T, h *host, only []string) outcomes {
 		t.Helper()
 		root, err := testenv.Try(nil, time.Minute, "go", "env", "GOROOT")
@@ -44,7 +55,7 @@ func goSuite(pkg string) func(t *testing.T, h *host, only []string) outcomes {
 		}
 		exe := filepath.Join(testenv.OpenDir(t), "suite")
 		build := exec.Command("go", "test", "-c", "-o", exe, pkg)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build the tests of %s: %v\n%s", pkg, err, out)
 		}
