@@ -13,13 +13,20 @@ import (
 	"netcon/shm"
 )
 
-// hearing is a receive that waits for a datagram.
+// hearing is a receive that waits for a datagram; recvmmsg waits for as many as the
+// program has room for.
 type hearing struct {
 	virtual
-	d     *datagram
-	m     message // the first one
-	until time.Time
+	d       *datagram
+	m       message // the first one
+	waits   bool
+	done    int       // datagrams received
+	until   time.Time // SO_RCVTIMEO of the next one
+	overall time.Time // the time limit of recvmmsg, looked at after each datagram
 }
+
+// msgWaitForOne is MSG_WAITFORONE.
+const msgWaitForOne = 0x10000
 
 // receiveDatagram carries out recvfrom, recvmsg and recvmmsg.
 func (v *virtual) receiveDatagram(d *datagram) error {
@@ -39,47 +46,80 @@ func (v *virtual) receiveDatagram(d *datagram) error {
 		v.receiveError(d, &m)
 		return nil
 	}
-	h := &hearing{virtual: *v, d: d, m: m}
-	if h.try() {
-		return nil
-	}
-	if m.flags&unix.MSG_DONTWAIT != 0 || !v.blocks() {
-		v.end(0, unix.EAGAIN)
+	h := &hearing{virtual: *v, d: d, m: m, waits: m.flags&unix.MSG_DONTWAIT == 0 && v.blocks()}
+	if h.overall, e = h.limit(); e != 0 {
+		v.end(0, e)
 		return nil
 	}
 	h.until = v.deadline(unix.SO_RCVTIMEO)
+	if h.try() {
+		return nil
+	}
 	return v.parking.add(h)
+}
+
+// limit reads the time limit of recvmmsg; zero: none.
+func (h *hearing) limit() (t time.Time, e syscall.Errno) {
+	if h.call.nr != unix.SYS_RECVMMSG || h.arg(4) == 0 {
+		return t, 0
+	}
+	b, e := h.read(h.arg(4), 16)
+	if e != 0 {
+		return t, e
+	}
+	seconds, rest := int64(binary.NativeEndian.Uint64(b)), int64(binary.NativeEndian.Uint64(b[8:]))
+	if seconds < 0 || rest < 0 || rest >= 1e9 {
+		return t, unix.EINVAL
+	}
+	const longest = 1 << 30 // seconds: time.Duration has room for more
+	return time.Now().Add(time.Duration(min(seconds, longest))*time.Second + time.Duration(rest)), 0
 }
 
 func (h *hearing) waitsFor() (int, uint32) { return h.fd, unix.EPOLLIN }
 
 func (h *hearing) try() bool {
-	if e := h.d.take(); e != 0 {
-		h.end(0, e)
-		return true
-	}
-	n, e := h.one(&h.m)
-	if e == unix.EAGAIN {
-		return false
-	}
-	// What else is there, if the program has room for it.
-	total, list := h.messages()
-	done := 1
-	for e == 0 && done < total {
-		m, bad := h.readMessage(done)
-		if bad == 0 {
-			_, bad = h.one(&m)
+	if h.done == 0 {
+		if e := h.d.take(); e != 0 {
+			h.end(0, e)
+			return true
 		}
-		if bad != 0 {
+	}
+	total, list := h.messages()
+	for h.done < total {
+		m, e := h.m, syscall.Errno(0)
+		if h.done > 0 {
+			m, e = h.readMessage(h.done)
+		}
+		n := 0
+		if e == 0 {
+			n, e = h.one(&m)
+		}
+		switch {
+		case e == unix.EAGAIN && h.waits && (h.done == 0 || m.flags&msgWaitForOne == 0):
+			return false
+		case e != 0:
+			h.stop(e)
+			return true
+		case !list:
+			h.end(int64(n), 0)
+			return true
+		}
+		h.done++
+		h.until = h.deadline(unix.SO_RCVTIMEO)
+		if !h.overall.IsZero() && time.Now().After(h.overall) {
 			break
 		}
-		done++
 	}
-	if list {
-		n = done
-	}
-	h.end(int64(n), e)
+	h.stop(0)
 	return true
+}
+
+// stop ends the call; what was received is told first.
+func (h *hearing) stop(e syscall.Errno) {
+	if h.done > 0 {
+		e = 0
+	}
+	h.end(int64(h.done), e)
 }
 
 // one receives one message.
@@ -130,9 +170,15 @@ func (v *virtual) hand(m *message, b []byte, from *shm.Addr, told *controls, fla
 // interrupt ends the call also for an error of the network: with that nothing
 // comes into the pair.
 func (h *hearing) interrupt() bool {
-	if e := h.d.take(); e != 0 {
-		h.end(0, e)
-		return true
+	if h.done == 0 {
+		if e := h.d.take(); e != 0 {
+			h.end(0, e)
+			return true
+		}
 	}
-	return h.endIfInterrupted(h.until)
+	e := interruption(&h.target, h.until, unix.EAGAIN)
+	if e != 0 {
+		h.stop(e)
+	}
+	return e != 0
 }
