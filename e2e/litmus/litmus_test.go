@@ -73,11 +73,15 @@ var compilers = []struct {
 	name   string
 	argv   []string
 	static bool
+	below  []string       // builds a static program that becomes this one
 	only   *regexp.Regexp // nil: all
 }{
 	{name: "glibc", argv: []string{"gcc"}},
 	{name: "static", argv: []string{"gcc", "-static"}, static: true},
 	{name: "musl", argv: musl},
+	// A dynamic program below a static one: the library's own messages pass the
+	// supervisor's filter, and what the program does on streams.
+	{name: "below", argv: []string{"gcc"}, below: []string{"gcc", "-static"}, only: regexp.MustCompile("^dgram_|^errno_refused$|^getifaddrs$")},
 	// What musl does in another way than glibc's static library.
 	{name: "musl-static", argv: append(musl[:len(musl):len(musl)], "-static"), static: true, only: regexp.MustCompile("^(getifaddrs|if_names|ifreq|netlink)$")},
 }
@@ -219,6 +223,10 @@ func TestLitmus(t *testing.T) {
 	for _, c := range compilers {
 		t.Run(c.name, func(t *testing.T) {
 			exe := build(t, c.name, c.argv)
+			netcon := netcon
+			if c.below != nil {
+				netcon = append(slices.Clone(netcon), build(t, c.name, c.below), "_become")
+			}
 			for _, name := range strings.Fields(testenv.Run(t, nil, exe, "list")) {
 				if !only.MatchString(name) || c.only != nil && !c.only.MatchString(name) {
 					continue

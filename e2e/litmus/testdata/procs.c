@@ -519,3 +519,10 @@ LITMUS(many_short)
 	}
 	say("ok: %d", ok);
 }
+
+/* Becomes another program. */
+LITMUS(_become)
+{
+	execv(args[0], args);
+	give_up("execv");
+}
