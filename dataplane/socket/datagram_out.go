@@ -20,6 +20,12 @@ func (t *Set) datagramsGoOut(s *sock, to netip.AddrPort) bool {
 	return s.dgram.proto == stream.UDP && t.goesOut(s, to.Addr())
 }
 
+// isOut reports whether s is connected to this place over the host's stack. It
+// stays that when the way out is closed.
+func (t *Set) isOut(s *sock, to netip.AddrPort) bool {
+	return to == s.dgram.far && (s.dgram.out[0] != 0 || s.dgram.out[1] != 0)
+}
+
 // outFor returns the host's socket for a destination, made if there is none.
 func (t *Set) outFor(s *sock, to netip.AddrPort) (stream.Handle, syscall.Errno) {
 	i, family := 0, stream.IPv4

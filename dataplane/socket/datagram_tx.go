@@ -101,8 +101,10 @@ func (t *Set) sendDatagram(s *sock, m *stream.Message, payload []byte) syscall.E
 	switch {
 	case to.IsValid() && t.isNameserver(s, to):
 		t.query(s, to, payload)
-	case to.IsValid() && (to == s.dgram.far || t.datagramsGoOut(s, to)):
+	case to.IsValid() && (t.isOut(s, to) || t.datagramsGoOut(s, to)):
 		e = t.sendOut(s, to, payload)
+	case to.IsValid() && to == s.dgram.far:
+		e = unix.ENETUNREACH // who it is connected to was reached by a way that is gone
 	default:
 		e = t.datagrams.Send(s.handle, m, payload)
 	}

@@ -37,11 +37,11 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
+	s.flags |= fBound
+	s.asked = local
 	if s.state == stDatagram {
 		return 0 // may be bound again, after it was disconnected
 	}
-	s.flags |= fBound
-	s.asked = local
 	s.local = t.of(s).Local(s.handle)
 	return 0
 }
