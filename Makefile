@@ -23,7 +23,7 @@ PACKAGES = $(shell $(GO) list ./... | grep -v /e2e)
 
 # Debian packages: to build and to run the demo, and what the tests want besides.
 DEPS := gcc libc6-dev make nginx-light curl redis-server redis-tools iproute2 iputils-ping procps util-linux
-TESTDEPS := musl-tools iperf3 wrk ethtool tshark clang-19 llvm-19 libbpf-dev python3 wireguard-go wireguard-tools passt slirp4netns sockperf socat
+TESTDEPS := musl-tools busybox-static dnsmasq-base bind9-dnsutils iperf3 wrk ethtool tshark clang-19 llvm-19 libbpf-dev python3 wireguard-go wireguard-tools passt slirp4netns sockperf socat
 # What the benchmarks compare with, and run; libxdp for the C reference of bench-xsk.
 BENCHDEPS := wrk iperf3 ethtool wireguard-go wireguard-tools passt slirp4netns sockperf linux-perf libxdp-dev
 

@@ -59,9 +59,9 @@ func (d *Dataplane) openPorts(cfg *config.Config) (_ ports, err error) {
 			if d.ports[keyOf(p)] != nil || opened[keyOf(p)] != nil {
 				continue
 			}
-			fd, err := hostnet.Listen(p.Host)
+			fd, err := listen(p.Proto == config.UDP, p.Host)
 			if err != nil {
-				return nil, fmt.Errorf("container %q: publish %s: listen on %s: %w%s", cfg.Containers[i].Name, p, p.Host, err, portRemedy(err))
+				return nil, fmt.Errorf("container %q: publish %s: listen on %s: %w%s", cfg.Containers[i].Name, p, p.Host, err, portRemedy(err, p.Proto))
 			}
 			opened[keyOf(p)] = &port{fd: fd}
 		}
@@ -69,11 +69,19 @@ func (d *Dataplane) openPorts(cfg *config.Config) (_ ports, err error) {
 	return opened, nil
 }
 
+// listen takes an address of the host.
+func listen(datagrams bool, local netip.AddrPort) (int, error) {
+	if datagrams {
+		return hostnet.ListenDatagrams(local)
+	}
+	return hostnet.Listen(local)
+}
+
 // portRemedy says what can be done about a port that cannot be listened on.
-func portRemedy(err error) string {
+func portRemedy(err error, proto string) string {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return " (another program listens there: ss -ltnp shows which)"
+		return fmt.Sprintf(" (another program listens there: ss -l%cnp shows which)", proto[0])
 	case errors.Is(err, unix.EACCES):
 		return fmt.Sprintf(" (ports below %d take root, or CAP_NET_BIND_SERVICE)", unprivilegedPort())
 	case errors.Is(err, unix.EADDRNOTAVAIL):
@@ -154,7 +162,11 @@ func (d *Dataplane) lead(k portKey, x *port, c *container, inner uint16) error {
 		return fmt.Errorf("container %q: publish %s: %w", c.Name, k.host, err)
 	}
 	var e syscall.Errno
-	if err := d.onWorker(c.shard.Worker(), func() { x.id, e = c.shard.Set().Publish(fd, family, inner) }); err != nil {
+	publish := func() { x.id, e = c.shard.Set().Publish(fd, family, inner) }
+	if k.proto == config.UDP {
+		publish = func() { x.id, e = c.shard.Set().PublishDatagrams(fd, family, inner) }
+	}
+	if err := d.onWorker(c.shard.Worker(), publish); err != nil {
 		_ = unix.Close(fd)
 		return err
 	}
@@ -169,7 +181,7 @@ func (d *Dataplane) lead(k portKey, x *port, c *container, inner uint16) error {
 // in the host's network itself, as netcon exec is: what was put into an empty
 // namespace (-enforce) does not get out by asking. The ports that only root may
 // take are root's and the daemon's owner's.
-func (d *Dataplane) listenFor(pid int32, uid uint32, local netip.AddrPort) (int, syscall.Errno) {
+func (d *Dataplane) listenFor(pid int32, uid uint32, datagrams bool, local netip.AddrPort) (int, syscall.Errno) {
 	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
 		return -1, unix.EPERM
@@ -180,7 +192,7 @@ func (d *Dataplane) listenFor(pid int32, uid uint32, local netip.AddrPort) (int,
 	if uid != 0 && uid != uint32(os.Getuid()) && int(local.Port()) < unprivilegedPort() {
 		return -1, unix.EACCES
 	}
-	fd, err := hostnet.Listen(local)
+	fd, err := listen(datagrams, local)
 	var e syscall.Errno
 	if errors.As(err, &e) {
 		return -1, e
@@ -192,7 +204,11 @@ func (d *Dataplane) listenFor(pid int32, uid uint32, local netip.AddrPort) (int,
 func publishedPorts(list []socket.Published) []Published {
 	out := []Published{}
 	for _, p := range list {
-		out = append(out, Published{Host: p.Host.String(), Port: p.Port, Proto: "tcp", PID: p.PID})
+		proto := config.TCP
+		if p.UDP {
+			proto = config.UDP
+		}
+		out = append(out, Published{Host: p.Host.String(), Port: p.Port, Proto: proto, PID: p.PID})
 	}
 	return out
 }

@@ -107,8 +107,9 @@ enum nc_op {
 				 * where the datagram went, reply.opt struct nc_cause
 				 * and what was quoted of the payload; EAGAIN */
 	NC_PUBLISH,		/* no cookie. While the attach socket is open, the host
-				 * listens on addr for the container's port value: EACCES,
-				 * EADDRINUSE, EADDRNOTAVAIL, EPERM, EMFILE */
+				 * listens on addr for the container's port value (option:
+				 * IPPROTO_UDP, or IPPROTO_TCP or 0): EACCES, EADDRINUSE,
+				 * EADDRNOTAVAIL, EPERM, EMFILE */
 	NC_NETLINK,		/* make a socket that asks for interfaces (value: its
 				 * port id, fd). NC_BIND (addr.scope: port id) and
 				 * NC_GETSOCKNAME (the same) know it too */

@@ -36,7 +36,9 @@ Set-user-ID programs are refused.
 
 With -p the daemon listens at an address of the host and hands each connection,
 with its true peer, to the program that listens on the container's port; where
-none does it is reset. It ends with CMD and what it started.
+none does it is reset. With /udp behind the ports it does so with datagrams, and
+answers go back from where they were asked for. It ends with CMD and what it
+started.
 
 With -enforce the program runs in an empty network namespace: calls that are not
 answered by the container fail. It takes root, or a
@@ -51,7 +53,7 @@ func runExec(c *call) error {
 	missing := c.flags.String("missing", "", "what new sockets do when the daemon is gone: `fail` (ENETDOWN) or kernel (the host's stack); default: as the container is configured")
 	enforce := c.flags.Bool("enforce", false, "run the program in an empty network namespace, so that calls which escape fail")
 	var publish []config.Publication
-	c.flags.Func("p", "publish a port of the container: `[ADDRESS:]HOST-PORT:PORT`; again for more", func(s string) error {
+	c.flags.Func("p", "publish a port of the container: `[ADDRESS:]HOST-PORT:PORT[/udp]`; again for more", func(s string) error {
 		p, err := config.ParsePublication(s)
 		publish = append(publish, p)
 		return err
@@ -92,7 +94,7 @@ func runExec(c *call) error {
 		return err
 	}
 	for _, p := range publish {
-		if err := a.Publish(p.Host, p.Port); err != nil {
+		if err := a.Publish(p.Host, p.Port, p.Proto); err != nil {
 			return err
 		}
 	}

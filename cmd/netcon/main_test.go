@@ -400,7 +400,7 @@ func TestCheckWayOut(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "netcon.toml")
 	text := "[underlay]\naddress = \"127.0.0.1\"\n[[network]]\nname = \"blue\"\nvni = 1\nsubnets = [\"10.0.0.0/24\"]\n" +
 		"[[container]]\nname = \"in\"\nnetwork = \"blue\"\naddresses = [\"10.0.0.1\"]\n" +
-		"[[container]]\nname = \"out\"\nnetwork = \"blue\"\naddresses = [\"10.0.0.2\"]\npolicy = \"host\"\npublish = [\"[::]:8080:80\"]\n"
+		"[[container]]\nname = \"out\"\nnetwork = \"blue\"\naddresses = [\"10.0.0.2\"]\npolicy = \"host\"\npublish = [\"[::]:8080:80\", \"5353:53/udp\"]\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestCheckWayOut(t *testing.T) {
 		t.Fatalf("status %d: %s", status, errs.String())
 	}
 	want := file + ": ok: 1 networks, 2 containers, underlay udp 127.0.0.1\n" +
-		"  container \"out\": policy host\n  container \"out\": publishes [::]:8080:80/tcp\n"
+		"  container \"out\": policy host\n  container \"out\": publishes [::]:8080:80/tcp\n  container \"out\": publishes 0.0.0.0:5353:53/udp\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

@@ -97,7 +97,7 @@ missing = "kernel"
 engine = "gvisor"
 mode = "pump"
 policy = "host"
-publish = ["8080:80", "192.0.2.1:80:80/tcp", "[::]:8081:65535"]
+publish = ["8080:80", "192.0.2.1:80:80/tcp", "[::]:8081:65535", "8080:53/udp"]
 syn_retries = 1
 time_wait = "1m30s"
 limits = { connections = 1_000, half_open = 1_000, buffer_bytes = 65536, fragment_bytes = "64 KiB" }
@@ -135,6 +135,7 @@ connections = 100
 		UIDs: []uint32{1000, 4294967294}, Worker: 1, Missing: MissingKernel, Policy: PolicyHost,
 		Publish: []Publication{
 			{netip.MustParseAddrPort("0.0.0.0:8080"), 80, "tcp"}, {netip.MustParseAddrPort("192.0.2.1:80"), 80, "tcp"}, {netip.MustParseAddrPort("[::]:8081"), 65535, "tcp"},
+			{netip.MustParseAddrPort("0.0.0.0:8080"), 53, "udp"},
 		},
 		Engine: "gvisor", Mode: "pump",
 		SynRetries: 1, TimeWait: 90 * time.Second, Limits: Limits{1000, 1000, 65536, 65536},

@@ -29,8 +29,14 @@ const maxPublished = 1024
 type Publication struct {
 	Host  netip.AddrPort // where the host listens
 	Port  uint16         // of the container
-	Proto string         // "tcp"
+	Proto string         // TCP or UDP
 }
+
+// The protocols of published ports.
+const (
+	TCP = "tcp"
+	UDP = "udp"
+)
 
 // MarshalText makes p in JSON what it is in a file.
 func (p Publication) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
@@ -41,15 +47,18 @@ func (p Publication) String() string {
 }
 
 // publicationForm is what a publication looks like.
-const publicationForm = `[ADDRESS:]HOST-PORT:PORT[/tcp], like "8080:80", "192.0.2.1:8080:80" or "[::]:8080:80/tcp"`
+const publicationForm = `[ADDRESS:]HOST-PORT:PORT[/tcp|/udp], like "8080:80", "192.0.2.1:8080:80" or "[::]:5353:53/udp"`
 
 // ParsePublication reads one publication. Without an address it is any IPv4
 // address of the host.
 func ParsePublication(s string) (Publication, error) {
-	p := Publication{Proto: "tcp"}
+	p := Publication{Proto: TCP}
 	ports, proto, ok := strings.Cut(s, "/")
-	if ok && proto != "tcp" {
-		return p, fmt.Errorf("%s: protocol %s: not supported (tcp)", quote(s), quote(proto))
+	if ok {
+		if proto != TCP && proto != UDP {
+			return p, fmt.Errorf("%s: protocol %s: not supported (tcp, udp)", quote(s), quote(proto))
+		}
+		p.Proto = proto
 	}
 	form := fmt.Errorf("%s: not a published port (%s)", quote(s), publicationForm)
 	i := strings.LastIndexByte(ports, ':')

@@ -50,8 +50,15 @@ func (e *Engine) Adopt(fd int, user uint64) (stream.Handle, syscall.Errno) {
 		_ = unix.Close(fd)
 		return 0, errnoOf(err)
 	}
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		_ = unix.Close(fd)
+		return 0, errnoOf(err)
+	}
 	c := e.alloc(fd, FamilyOf(addrPort(sa).Addr()), user)
-	c.state = stListening
+	if c.state = stListening; kind == unix.SOCK_DGRAM {
+		c.state = stDatagram
+	}
 	if !c.watch() {
 		c.close(false)
 		return 0, unix.ENOBUFS

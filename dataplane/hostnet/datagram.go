@@ -12,6 +12,34 @@ import (
 	"netcon/dataplane/stream"
 )
 
+// ListenDatagrams takes an address of the host. Any goroutine.
+func ListenDatagrams(local netip.AddrPort) (fd int, err error) {
+	af, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_PKTINFO
+	if local.Addr().Is6() {
+		af, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	}
+	fd, err = unix.Socket(af, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if err != nil {
+		return -1, err
+	}
+	if af == unix.AF_INET6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		// A host has several addresses: an answer has to leave from the one that
+		// was asked.
+		err = unix.SetsockoptInt(fd, level, option, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, sockaddr(local))
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
 // OpenDatagram implements stream.Host.
 func (e *Engine) OpenDatagram(f stream.Family, user uint64) (stream.Handle, syscall.Errno) {
 	fd, errno := kernelSocket(f, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
@@ -43,13 +71,13 @@ func (e *Engine) Point(h stream.Handle, remote netip.AddrPort) syscall.Errno {
 }
 
 // SendTo implements stream.Host.
-func (e *Engine) SendTo(h stream.Handle, remote netip.AddrPort, payload []byte) syscall.Errno {
+func (e *Engine) SendTo(h stream.Handle, at stream.HostPlace, remote netip.AddrPort, payload []byte) syscall.Errno {
 	c := e.lookup(h)
 	if c == nil {
 		return unix.EBADF
 	}
 	for {
-		switch errno := e.raw.sendTo(c.fd, remote, payload); errno {
+		switch errno := e.raw.sendTo(c.fd, at, remote, payload); errno {
 		case 0:
 			e.stat.Add(stat.HostTx, uint64(len(payload)))
 			return 0
@@ -64,22 +92,22 @@ func (e *Engine) SendTo(h stream.Handle, remote netip.AddrPort, payload []byte) 
 }
 
 // ReceiveFrom implements stream.Host.
-func (e *Engine) ReceiveFrom(h stream.Handle, buf []byte) (n int, from netip.AddrPort, errno syscall.Errno) {
+func (e *Engine) ReceiveFrom(h stream.Handle, buf []byte) (n int, from netip.AddrPort, at stream.HostPlace, errno syscall.Errno) {
 	c := e.lookup(h)
 	if c == nil {
-		return 0, from, unix.EAGAIN
+		return 0, from, at, unix.EAGAIN
 	}
 	for {
-		switch n, from, errno = e.raw.receiveFrom(c.fd, buf); errno {
+		switch n, from, at, errno = e.raw.receiveFrom(c.fd, buf); errno {
 		case 0:
 			e.stat.Add(stat.HostRx, uint64(n))
-			return n, from, 0
+			return n, from, at, 0
 		case unix.EINTR:
 		case unix.EAGAIN:
 			c.canRead = false
-			return 0, from, errno
+			return 0, from, at, errno
 		default:
-			return 0, from, errno
+			return 0, from, at, errno
 		}
 	}
 }

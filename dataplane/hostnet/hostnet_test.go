@@ -500,14 +500,14 @@ func TestDatagram(t *testing.T) {
 			t.Fatal(e)
 		}
 		buf := make([]byte, 1<<16)
-		if _, _, e := b.ReceiveFrom(h, buf); e != unix.EAGAIN {
+		if _, _, _, e := b.ReceiveFrom(h, buf); e != unix.EAGAIN {
 			t.Errorf("receive of nothing: %v", e)
 		}
-		if e := b.SendTo(h, netip.AddrPort{}, []byte("x")); e != unix.EDESTADDRREQ {
+		if e := b.SendTo(h, stream.HostPlace{}, netip.AddrPort{}, []byte("x")); e != unix.EDESTADDRREQ {
 			t.Errorf("send to nobody: %v", e)
 		}
 		for _, size := range []int{0, 1, 60000} {
-			if e := b.SendTo(h, there, buf[:size]); e != 0 {
+			if e := b.SendTo(h, stream.HostPlace{}, there, buf[:size]); e != 0 {
 				t.Fatal(e)
 			}
 			n, from, err := c.ReadFrom(buf)
@@ -519,31 +519,86 @@ func TestDatagram(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.until("readable", func() bool { return b.readable[1] > told })
-			if n, from, e := b.ReceiveFrom(h, buf[:1000]); e != 0 || n != size || from != there {
+			if n, from, _, e := b.ReceiveFrom(h, buf[:1000]); e != 0 || n != size || from != there {
 				t.Errorf("received %d bytes of %v, %v; want %d of %v", n, from, e, size, there)
 			}
 		}
-		if e := b.SendTo(h, there, make([]byte, 1<<16)); e != unix.EMSGSIZE {
+		if e := b.SendTo(h, stream.HostPlace{}, there, make([]byte, 1<<16)); e != unix.EMSGSIZE {
 			t.Errorf("send too much: %v", e)
 		}
 		_ = c.Close()
 		if e := b.Point(h, there); e != 0 {
 			t.Fatal(e)
 		}
-		if e := b.SendTo(h, netip.AddrPort{}, []byte("x")); e != 0 {
+		if e := b.SendTo(h, stream.HostPlace{}, netip.AddrPort{}, []byte("x")); e != 0 {
 			t.Fatal(e)
 		}
 		b.until("refused", func() bool {
-			_, _, e := b.ReceiveFrom(h, buf)
+			_, _, _, e := b.ReceiveFrom(h, buf)
 			return e == unix.ECONNREFUSED
 		})
 		allocs := testing.AllocsPerRun(20, func() {
-			_ = b.SendTo(h, there, buf[:10])
-			_, _, _ = b.ReceiveFrom(h, buf)
+			_ = b.SendTo(h, stream.HostPlace{}, there, buf[:10])
+			_, _, _, _ = b.ReceiveFrom(h, buf)
 		})
 		if allocs != 0 {
 			t.Errorf("%v allocations per datagram", allocs)
 		}
+		b.Close(h)
+	}
+}
+
+// TestAdoptDatagrams: a UDP socket on every address of the host answers from the one
+// that was written to.
+func TestAdoptDatagrams(t *testing.T) {
+	for _, tt := range []struct{ listen, reach, from string }{
+		{"0.0.0.0:0", "127.0.0.1", "127.0.0.1:0"},
+		{"0.0.0.0:0", "127.0.0.7", "127.0.0.1:0"},
+		{"127.0.0.9:0", "127.0.0.9", "127.0.0.1:0"},
+		{"[::]:0", "::1", "[::1]:0"},
+	} {
+		fd, err := ListenDatagrams(netip.MustParseAddrPort(tt.listen))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t)
+		h, e := b.Adopt(fd, 1)
+		if e != 0 {
+			t.Fatal(e)
+		}
+		to := netip.AddrPortFrom(netip.MustParseAddr(tt.reach), b.Local(h).Port())
+		if _, err := ListenDatagrams(b.Local(h)); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("%s: taken twice: %v", tt.listen, err)
+		}
+		// A socket that is connected hears nobody else.
+		c, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(tt.from)), net.UDPAddrFromAddrPort(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := c.Write([]byte("question")); err != nil {
+			t.Fatal(err)
+		}
+		b.until("readable", func() bool { return b.readable[1] > 0 })
+		buf := make([]byte, 100)
+		n, from, at, e := b.ReceiveFrom(h, buf)
+		if e != 0 || string(buf[:n]) != "question" || from.String() != c.LocalAddr().String() || at.IP != to.Addr() {
+			t.Fatalf("%s: %q from %v at %v: %v", tt.listen, buf[:n], from, at, e)
+		}
+		if e := b.SendTo(h, stream.HostPlace{IP: at.IP}, from, []byte("answer")); e != 0 {
+			t.Fatal(e)
+		}
+		if n, err := c.Read(buf); err != nil || string(buf[:n]) != "answer" {
+			t.Errorf("%s: %q: %v", tt.reach, buf[:n], err)
+		}
+		allocs := testing.AllocsPerRun(20, func() {
+			_ = b.SendTo(h, at, from, buf[:10])
+			_, _, _, _ = b.ReceiveFrom(h, buf)
+		})
+		if allocs != 0 {
+			t.Errorf("%v allocations per datagram", allocs)
+		}
+		_ = c.Close()
 		b.Close(h)
 	}
 }

@@ -13,12 +13,15 @@ import (
 	"netcon/shm"
 )
 
-// Publish has the daemon listen at an address of the host for a port of the
-// container, for as long as this process, whatever it becomes, or another with
+// Publish has the daemon listen at an address of the host, for connections or for
+// datagrams (proto "udp"), for a port of the container, for as long as this process, whatever it becomes, or another with
 // the attach socket lives.
-func (a *Attachment) Publish(host netip.AddrPort, port uint16) error {
+func (a *Attachment) Publish(host netip.AddrPort, port uint16, proto string) error {
 	r := NewRequest(shm.OpPublish, 0)
 	r.Value = int32(port)
+	if r.Option = unix.IPPROTO_TCP; proto == "udp" {
+		r.Option = unix.IPPROTO_UDP
+	}
 	r.Addr.Family = unix.AF_INET6
 	r.Addr.Port = host.Port()>>8 | host.Port()<<8
 	if ip := host.Addr(); ip.Is4() {
@@ -37,7 +40,7 @@ func (a *Attachment) Publish(host netip.AddrPort, port uint16) error {
 	case Gone:
 		return errors.New("publish: the daemon is gone")
 	case unix.EADDRINUSE:
-		remedy = " (another program listens there: ss -ltnp shows which)"
+		remedy = fmt.Sprintf(" (another program listens there: ss -l%cnp shows which)", proto[0])
 	case unix.EACCES:
 		remedy = " (the daemon's user may not take this port; ports below net.ipv4.ip_unprivileged_port_start take root)"
 	case unix.EADDRNOTAVAIL:
@@ -47,5 +50,5 @@ func (a *Attachment) Publish(host netip.AddrPort, port uint16) error {
 	case unix.EMFILE:
 		remedy = " (too many published ports)"
 	}
-	return fmt.Errorf("publish %s for port %d of container %q: %w%s", host, port, a.Container, syscall.Errno(e), remedy)
+	return fmt.Errorf("publish %s/%s for port %d of container %q: %w%s", host, proto, port, a.Container, syscall.Errno(e), remedy)
 }

@@ -75,7 +75,7 @@ func (t *Set) sendOut(s *sock, to netip.AddrPort, payload []byte) syscall.Errno 
 	if to == s.dgram.far {
 		to = netip.AddrPort{} // it is pointed there
 	}
-	return t.cfg.Host.SendTo(h, to, payload)
+	return t.cfg.Host.SendTo(h, stream.HostPlace{}, to, payload)
 }
 
 // receiveOut takes a datagram, or an error, that came back over the host's stack.
@@ -84,14 +84,11 @@ func (t *Set) receiveOut(s *sock, m *stream.Message, buf []byte) (int, syscall.E
 		if h == 0 {
 			continue
 		}
-		n, from, e := t.cfg.Host.ReceiveFrom(h, buf)
+		n, from, _, e := t.cfg.Host.ReceiveFrom(h, buf)
 		switch e {
 		case unix.EAGAIN:
 		case 0:
-			if from = netip.AddrPortFrom(from.Addr(), from.Port()); s.family == stream.IPv6 && from.Addr().Is4() {
-				from = netip.AddrPortFrom(netip.AddrFrom16(from.Addr().As16()), from.Port())
-			}
-			*m = stream.Message{Remote: from, TTL: 64}
+			*m = stream.Message{Remote: asSeen(s, from), TTL: 64}
 			return n, 0
 		default:
 			*m = stream.Message{Remote: s.dgram.far, Err: e}

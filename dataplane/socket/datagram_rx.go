@@ -35,6 +35,9 @@ func (t *Set) toAppDatagrams(s *sock, most int) (more bool) {
 				s.flags &^= fReceive
 				break
 			}
+			if e == 0 && t.dmsg.Err == 0 {
+				t.heardOnNetwork(s, t.dmsg.Remote)
+			}
 			if s.dgram.far.IsValid() && t.dmsg.Err == 0 && t.dmsg.Remote != s.dgram.far {
 				continue // it is connected, to a peer that the engine does not know
 			}

@@ -98,7 +98,10 @@ func (t *Set) sendDatagram(s *sock, m *stream.Message, payload []byte) syscall.E
 	if !to.IsValid() {
 		to = s.dgram.far
 	}
+	back := t.flowOf(s, to)
 	switch {
+	case back != nil:
+		e = t.sendBack(s, back, payload)
 	case to.IsValid() && t.isNameserver(s, to):
 		t.query(s, to, payload)
 	case to.IsValid() && (t.isOut(s, to) || t.datagramsGoOut(s, to)):

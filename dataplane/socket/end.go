@@ -188,6 +188,9 @@ func (t *Set) drop(s *sock) {
 	t.listeners = t.listeners || s.state == stListening
 	t.stat.Count(stat.SocketsClosed)
 	t.closeOut(s)
+	if s.dgram != nil && s.has(fBound) {
+		t.stalePorts(s.asked.Port())
+	}
 	s.opts, s.dgram = nil, nil
 	t.slab.release(s)
 }

@@ -67,6 +67,10 @@ func (t *Set) Acceptable(user uint64) {
 
 // Readable makes a connection or a datagram socket ready.
 func (t *Set) Readable(user uint64) {
+	if user <= publicationBits {
+		t.arrive(Publication(user))
+		return
+	}
 	s := t.slab.lookup(user)
 	if s != nil && s.state == stDatagram {
 		s.flags |= fReceive
@@ -82,6 +86,12 @@ func (t *Set) Readable(user uint64) {
 
 // Writable makes a connection or a datagram socket ready.
 func (t *Set) Writable(user uint64) {
+	if user <= publicationBits {
+		if p := t.find(Publication(user)); p != nil {
+			t.roomOnHost(p)
+		}
+		return
+	}
 	s := t.slab.lookup(user)
 	if s == nil {
 		return

@@ -40,6 +40,7 @@ func (t *Set) opBind(s *sock, r *shm.Request) syscall.Errno {
 	s.flags |= fBound
 	s.asked = local
 	if s.state == stDatagram {
+		t.stalePorts(local.Port())
 		return 0 // may be bound again, after it was disconnected
 	}
 	s.local = t.of(s).Local(s.handle)

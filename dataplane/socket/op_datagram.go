@@ -116,7 +116,7 @@ func (t *Set) connectDatagram(s *sock, r *shm.Request) syscall.Errno {
 		s.dgram.far = remote
 	}
 	switch {
-	case t.isNameserver(s, remote):
+	case t.flowOf(s, remote) != nil, t.isNameserver(s, remote):
 		leave() // it need not be reached by any other way than ours
 	case t.datagramsGoOut(s, remote):
 		if e := t.pointOut(s, remote); e != 0 {

@@ -15,7 +15,8 @@ import (
 const maxAskedFor = 64
 
 // ListenFunc listens for a program at an address of the host, if it may.
-type ListenFunc func(pid int32, uid uint32, local netip.AddrPort) (fd int, e syscall.Errno)
+// With datagrams it is a UDP socket.
+type ListenFunc func(pid int32, uid uint32, datagrams bool, local netip.AddrPort) (fd int, e syscall.Errno)
 
 // tree is the published ports that a process tree asked for. They end when the
 // process that asked has ended, and no process holds the attach socket: some
@@ -39,16 +40,22 @@ func (t *Set) opPublish(a *attached, r *shm.Request, pid int32, uid uint32) sysc
 		return e
 	case r.Value < 1 || r.Value > 65535 || local.Port() == 0 || local.Addr().Is4In6():
 		return unix.EINVAL
+	case r.Option != 0 && r.Option != unix.IPPROTO_TCP && r.Option != unix.IPPROTO_UDP:
+		return unix.EPROTONOSUPPORT
 	case t.cfg.Listen == nil:
 		return unix.EOPNOTSUPP
 	case a.tree != nil && len(a.tree.ports) == maxAskedFor:
 		return unix.EMFILE
 	}
-	fd, e := t.cfg.Listen(pid, uid, local)
+	datagrams, publish := r.Option == unix.IPPROTO_UDP, t.Publish
+	if datagrams {
+		publish = t.PublishDatagrams
+	}
+	fd, e := t.cfg.Listen(pid, uid, datagrams, local)
 	if e != 0 {
 		return e
 	}
-	id, e := t.Publish(fd, family, uint16(r.Value))
+	id, e := publish(fd, family, uint16(r.Value))
 	if e != 0 {
 		return e
 	}

@@ -32,6 +32,12 @@ type publication struct {
 	alone  bool   // among the Set's refusing
 	turn   uint   // which of several listeners is next
 	pid    int32  // who asked for it; 0: the configuration
+
+	// Of a UDP port (publish_datagram.go).
+	datagrams bool
+	stale     bool     // receivers are to be looked for
+	receivers []uint64 // as user values
+	waiting   []uint64 // who wait to answer, as user values
 }
 
 // publicationBits marks the user values of publications: sockets begin with
@@ -59,6 +65,7 @@ func (t *Set) Publish(fd int, family stream.Family, port uint16) (Publication, s
 type Published struct {
 	Host netip.AddrPort // where the host listens
 	Port uint16         // of the container
+	UDP  bool           // else TCP
 	PID  int32          // the program that asked for it; 0: the configuration
 }
 
@@ -66,7 +73,7 @@ type Published struct {
 func (t *Set) Published() []Published {
 	var list []Published
 	for _, p := range t.published {
-		list = append(list, Published{Host: t.cfg.Host.Local(p.handle), Port: p.port, PID: p.pid})
+		list = append(list, Published{Host: t.cfg.Host.Local(p.handle), Port: p.port, UDP: p.datagrams, PID: p.pid})
 	}
 	return list
 }
@@ -81,16 +88,33 @@ func (t *Set) Unpublish(id Publication) {
 	t.cfg.Host.Close(p.handle)
 	t.published = slices.Delete(t.published, i, i+1)
 	t.refusing = slices.DeleteFunc(t.refusing, func(o *publication) bool { return o == p })
+	if p.datagrams {
+		t.heard = slices.DeleteFunc(t.heard, func(o *publication) bool { return o == p })
+		t.flows.dropVia(id)
+		t.roomOnHost(p)
+	}
 }
 
-// arrive notes that the kernel has connections for a published port.
-func (t *Set) arrive(id Publication) {
+// find returns a published port, nil if it is gone.
+func (t *Set) find(id Publication) *publication {
 	for _, p := range t.published {
 		if p.id == id {
-			p.ready = true
-			t.offer(p)
-			return
+			return p
 		}
+	}
+	return nil
+}
+
+// arrive notes that the kernel has connections, or datagrams, for a published port.
+func (t *Set) arrive(id Publication) {
+	switch p := t.find(id); {
+	case p == nil:
+	case !p.datagrams:
+		p.ready = true
+		t.offer(p)
+	case !p.ready:
+		p.ready = true
+		t.heard = append(t.heard, p)
 	}
 }
 
@@ -130,7 +154,10 @@ func (t *Set) offer(p *publication) {
 // serves reports whether a listener takes what comes in at a published port: not
 // one on the container's loopback.
 func (t *Set) serves(s *sock, p *publication) bool {
-	local := t.localOf(s)
+	local := s.asked
+	if s.dgram == nil {
+		local = t.localOf(s)
+	}
 	ip := local.Addr()
 	if local.Port() != p.port || ip.Unmap().IsLoopback() {
 		return false
@@ -147,7 +174,7 @@ func (t *Set) serves(s *sock, p *publication) bool {
 // mayBePublished reports whether a published port has something for a listener.
 func (t *Set) mayBePublished(s *sock) bool {
 	for _, p := range t.published {
-		if p.ready && t.serves(s, p) {
+		if p.ready && !p.datagrams && t.serves(s, p) {
 			return true
 		}
 	}
@@ -158,7 +185,7 @@ func (t *Set) mayBePublished(s *sock) bool {
 func (t *Set) offerAll() {
 	t.listeners = false
 	for _, p := range t.published {
-		if p.ready {
+		if p.ready && !p.datagrams {
 			t.offer(p)
 		}
 	}
@@ -167,7 +194,7 @@ func (t *Set) offerAll() {
 // takePublished accepts one connection for a listener from the published ports.
 func (t *Set) takePublished(s, c *sock) (stream.Handle, syscall.Errno) {
 	for _, p := range t.published {
-		if !p.ready || !t.serves(s, p) {
+		if !p.ready || p.datagrams || !t.serves(s, p) {
 			continue
 		}
 		h, e := t.cfg.Host.Accept(p.handle, c.user())

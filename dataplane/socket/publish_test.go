@@ -32,11 +32,15 @@ func (p hostPoller) Remove(fd int, h hostnet.Handler)    { (*p.w).Remove(fd, h) 
 // newHostWorld is a world beside the host's own stack.
 func newHostWorld(t *testing.T) *world {
 	var w *world
-	listen := func(_ int32, uid uint32, local netip.AddrPort) (int, syscall.Errno) {
+	listen := func(_ int32, uid uint32, datagrams bool, local netip.AddrPort) (int, syscall.Errno) {
 		if uid != 1000 && uid != uint32(os.Getuid()) {
 			return -1, unix.EACCES
 		}
-		fd, err := hostnet.Listen(local)
+		take := hostnet.Listen
+		if datagrams {
+			take = hostnet.ListenDatagrams
+		}
+		fd, err := take(local)
 		var e syscall.Errno
 		errors.As(err, &e)
 		return fd, e

@@ -58,6 +58,8 @@ type Config struct {
 	NoDatagrams        uint16
 	Networks           []netip.Prefix
 	Gateway4, Gateway6 bool
+	// Addresses are the container's.
+	Addresses []netip.Addr
 	// Resolver answers questions for names; nil: nobody does.
 	Resolver Resolver
 	// Listen has the host listen for a program; nil: no program may ask for it.
@@ -100,6 +102,8 @@ type Set struct {
 	published       []*publication
 	refusing        []*publication // whose connections nobody listens for
 	lastPublication Publication
+	heard           []*publication // UDP ports that have something
+	flows           flows
 	trees           map[*tree]struct{}
 	questions       int     // to the Resolver that are not answered
 	listeners       bool    // one came or went since offerAll
@@ -164,6 +168,7 @@ func New(cfg Config) *Set {
 		nowForAge: time.Now,
 	}
 	t.tombs.init()
+	t.flows.init()
 	t.deferred = make(map[uint64]deferral)
 	t.datagrams, _ = cfg.Engine.(stream.Datagrams)
 	return t
@@ -205,7 +210,7 @@ func (t *Set) Len() int { return t.slab.live }
 // Busy reports whether Work has something to do.
 func (t *Set) Busy() bool {
 	return t.queue > 0 || len(t.ctlQueue) > 0 || len(t.nlQueue) > 0 || t.listeners && len(t.published) > 0 ||
-		len(t.refusing) > 0 && len(t.paused) == 0
+		len(t.refusing) > 0 && len(t.paused) == 0 || len(t.heard) > 0
 }
 
 // Timeout returns how long the worker may sleep before it calls Work without
@@ -244,6 +249,9 @@ func (t *Set) Work(budget int) (more bool) {
 		t.refuse()
 	}
 	budget -= t.control(max(1, budget/2))
+	if len(t.heard) > 0 {
+		t.takeDatagrams()
+	}
 	if len(t.nlQueue) > 0 {
 		t.answerNetlinks()
 	}

@@ -25,10 +25,12 @@ func (fakeHost) OpenDatagram(stream.Family, uint64) (stream.Handle, syscall.Errn
 
 func (fakeHost) Point(stream.Handle, netip.AddrPort) syscall.Errno { return unix.EOPNOTSUPP }
 
-func (fakeHost) SendTo(stream.Handle, netip.AddrPort, []byte) syscall.Errno { return unix.EOPNOTSUPP }
+func (fakeHost) SendTo(stream.Handle, stream.HostPlace, netip.AddrPort, []byte) syscall.Errno {
+	return unix.EOPNOTSUPP
+}
 
-func (fakeHost) ReceiveFrom(stream.Handle, []byte) (int, netip.AddrPort, syscall.Errno) {
-	return 0, netip.AddrPort{}, unix.EAGAIN
+func (fakeHost) ReceiveFrom(stream.Handle, []byte) (n int, from netip.AddrPort, at stream.HostPlace, e syscall.Errno) {
+	return 0, from, at, unix.EAGAIN
 }
 
 // withHost gives a world a way out.

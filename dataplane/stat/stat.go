@@ -60,6 +60,7 @@ const (
 	HostAccepts                     // connections taken from published ports
 	HostRx                          // bytes received over the host's stack
 	HostTx                          // bytes sent over the host's stack
+	FlowsEvicted                    // who wrote to a published UDP port and was forgotten for others
 	ControlCalls                    // control requests answered
 	Restarts                        // stacks discarded and restarted after a panic
 	Turns                           // turns of the worker loop
@@ -76,7 +77,7 @@ var counterNames = [NumCounters]string{
 	"packets_in", "packets_out", "packet_bytes_in", "packet_bytes_out",
 	"app_rx_bytes", "app_tx_bytes", "sockets_opened", "sockets_closed",
 	"connects", "accepts", "connect_fails", "resets",
-	"datagrams_to_app", "datagrams_from_app", "host_connects", "host_accepts", "host_rx_bytes", "host_tx_bytes", "control_calls",
+	"datagrams_to_app", "datagrams_from_app", "host_connects", "host_accepts", "host_rx_bytes", "host_tx_bytes", "flows_evicted", "control_calls",
 	"restarts", "turns", "sleeps", "wakes",
 }
 

@@ -194,9 +194,9 @@ type Sockets interface {
 type Host interface {
 	Sockets
 
-	// Adopt makes a listener of ours out of a kernel socket that listens and
-	// does not block, and is the callee's from here on. user comes back in
-	// Events.
+	// Adopt makes a listener of ours out of a kernel socket that listens, or a
+	// UDP socket of ours out of one that is bound; it does not block, and is the
+	// callee's from here on. user comes back in Events.
 	Adopt(fd int, user uint64) (Handle, syscall.Errno)
 
 	// OpenDatagram makes a UDP socket of the host, for Close, Local and
@@ -207,13 +207,21 @@ type Host interface {
 	// errors.
 	Point(h Handle, remote netip.AddrPort) syscall.Errno
 
-	// SendTo sends a datagram, to the peer if remote is not valid. EAGAIN:
-	// Writable follows.
-	SendTo(h Handle, remote netip.AddrPort, payload []byte) syscall.Errno
+	// SendTo sends a datagram, to the peer if remote is not valid, from a
+	// place of the host unless that is zero. EAGAIN: Writable follows.
+	SendTo(h Handle, at HostPlace, remote netip.AddrPort, payload []byte) syscall.Errno
 
 	// ReceiveFrom takes the oldest datagram; n is its whole length, what
-	// does not fit is lost. Other errors than EAGAIN are the peer's.
-	ReceiveFrom(h Handle, buf []byte) (n int, from netip.AddrPort, errno syscall.Errno)
+	// does not fit is lost. at is where it came in, on adopted sockets. Other
+	// errors than EAGAIN are the peer's.
+	ReceiveFrom(h Handle, buf []byte) (n int, from netip.AddrPort, at HostPlace, errno syscall.Errno)
+}
+
+// HostPlace is an address of the host, and an interface where the address of who
+// is at the other end means nothing without.
+type HostPlace struct {
+	IP        netip.Addr
+	Interface uint32
 }
 
 // Clocked is an Engine without goroutines or timers of its own: it knows the

@@ -106,10 +106,14 @@ func (w *Worker) AddShard(cfg ShardConfig) (*Shard, error) {
 	}
 	s.engine = e
 	s.host = hostnet.New(hostPoller{s}, &s.stat)
+	var addrs []netip.Addr
+	for _, p := range cfg.Addrs {
+		addrs = append(addrs, p.Addr())
+	}
 	s.set = socket.New(socket.Config{
 		Container: cfg.Name, Engine: e, Poller: shardPoller{s}, Stat: &s.stat,
 		Host: s.host, Networks: cfg.Subnets, Gateway4: cfg.Gateway4.IsValid(), Gateway6: cfg.Gateway6.IsValid(),
-		NoDatagrams: cfg.NoDatagrams, Listen: cfg.Listen, Resolver: cfg.Resolver,
+		Addresses: addrs, NoDatagrams: cfg.NoDatagrams, Listen: cfg.Listen, Resolver: cfg.Resolver,
 		Buffers: w.buffers, MaxSockets: cfg.MaxSockets, MaxBuffers: max(cfg.RingBytes/socket.BufferSize, 2),
 		Interfaces: rtnetlink.New(rtnetlink.Config{
 			MAC: cfg.MAC, MTU: cfg.MTU, Addrs: cfg.Addrs, Gateway4: cfg.Gateway4, Gateway6: cfg.Gateway6,
