@@ -4,7 +4,10 @@ package dataplane
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +57,11 @@ type nameservice struct {
 	d       *Dataplane
 	network string
 	worker  *worker.Worker
+	streams atomic.Int32 // that are open
 }
+
+// maxStreams is how many TCP connections to nameservers a container may have.
+const maxStreams = 64
 
 func (n *nameservice) asker(host bool) resolve.Asker {
 	return resolve.Asker{Network: n.network, Host: host}
@@ -69,6 +76,32 @@ func (n *nameservice) Query(query []byte, host bool, answer func([]byte)) {
 		msg := n.d.resolver.Answer(context.Background(), n.asker(host), query, true)
 		n.worker.Do(func() { answer(msg) })
 	}()
+}
+
+// Stream implements socket.Resolver.
+func (n *nameservice) Stream(host bool) (int, syscall.Errno) {
+	if n.streams.Add(1) > maxStreams {
+		n.streams.Add(-1)
+		return -1, unix.ECONNREFUSED
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		n.streams.Add(-1)
+		return -1, unix.ENOBUFS
+	}
+	f := os.NewFile(uintptr(pair[1]), "queries")
+	c, err := net.FileConn(f)
+	_ = f.Close()
+	if err != nil {
+		n.streams.Add(-1)
+		_ = unix.Close(pair[0])
+		return -1, unix.ENOBUFS
+	}
+	go func() {
+		defer n.streams.Add(-1)
+		n.d.resolver.Serve(context.Background(), n.asker(host), c)
+	}()
+	return pair[0], 0
 }
 
 // Addresses implements socket.Resolver.

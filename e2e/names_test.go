@@ -115,11 +115,14 @@ func TestNameserver(t *testing.T) {
 		{"in", "shop.example", "REFUSED"},
 		{"web", "nobody.blue", "NXDOMAIN"},
 	} {
-		for _, how := range []string{"connected", "unconnected"} {
+		for _, how := range []string{"connected", "unconnected", "tcp"} {
 			out, err := s.d.try(tt.container, time.Minute, "python3", "testdata/dns.py", how, tt.name)
 			if err != nil || strings.TrimSpace(out) != tt.want {
 				t.Errorf("%s asks for %s, %s: %v %q, want %q", tt.container, tt.name, how, err, out, tt.want)
 			}
 		}
+	}
+	if n := s.d.stats(t).Containers["in"].Counters["host_connects"]; n != 0 {
+		t.Errorf("path: an isolated container connected %d times over the host's stack", n)
 	}
 }

@@ -39,7 +39,7 @@ func (c *conn) push() (moved bool) {
 		case 0:
 			tx.Release(n)
 			moved = true
-			c.engine.stat.Add(stat.HostTx, uint64(n))
+			c.count(stat.HostTx, n)
 			continue
 		case unix.EINTR:
 			continue
@@ -101,13 +101,20 @@ func (c *conn) pull() (came bool) {
 		default:
 			rx.Publish(n)
 			came = true
-			c.engine.stat.Add(stat.HostRx, uint64(n))
+			c.count(stat.HostRx, n)
 			if n < len(first) && !c.drain {
 				c.canRead = false // what comes now is a new edge
 			}
 		}
 	}
 	return came
+}
+
+// count counts what went over the host's stack, which a pair does not.
+func (c *conn) count(what stat.Counter, n int) {
+	if !c.joined {
+		c.engine.stat.Add(what, uint64(n))
+	}
 }
 
 // look finds out about a connection that ended while its owner takes nothing: an

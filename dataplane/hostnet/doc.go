@@ -8,6 +8,7 @@
 //	engine.go   what is ready, and reporting it
 //	open.go     sockets: open, connect, shut down, close, abort
 //	accept.go   published ports: a kernel listener's connections, UDP sockets
+//	join.go     connections whose other end is in the daemon
 //	bytes.go    Tx ring -> kernel socket -> Rx ring
 //	datagram.go UDP sockets
 //	option.go   options, and what the kernel says of a connection

@@ -3,6 +3,7 @@
 package hostnet
 
 import (
+	"net/netip"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +67,10 @@ type conn struct {
 	fd     int
 	state  state
 	family stream.Family
+
+	// Of a pair (join.go): the addresses it is said to have.
+	joined        bool
+	local, remote netip.AddrPort
 
 	queued   bool
 	watched  bool
@@ -239,7 +244,7 @@ func (c *conn) opened(ev stream.Events) {
 		return
 	}
 	c.state = stConnected
-	c.engine.stat.Count(stat.HostConnects)
+	c.count(stat.HostConnects, 1)
 	ev.Established(c.user)
 }
 

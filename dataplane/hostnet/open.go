@@ -53,10 +53,14 @@ func (e *Engine) Connect(h stream.Handle, remote netip.AddrPort) syscall.Errno {
 	if c == nil {
 		return unix.EBADF
 	}
-	switch err := unix.Connect(c.fd, sockaddr(remote)); err {
-	case nil, unix.EINPROGRESS, unix.EINTR:
-	default:
-		return errnoOf(err)
+	if c.joined {
+		c.remote = remote // and connected it is
+	} else {
+		switch err := unix.Connect(c.fd, sockaddr(remote)); err {
+		case nil, unix.EINPROGRESS, unix.EINTR:
+		default:
+			return errnoOf(err)
+		}
 	}
 	c.state = stConnecting
 	// Not before: a socket that is not connecting yet looks hung up.
@@ -131,6 +135,9 @@ func (e *Engine) Local(h stream.Handle) netip.AddrPort {
 	if c == nil {
 		return netip.AddrPort{}
 	}
+	if c.joined {
+		return c.local
+	}
 	if sa, err := unix.Getsockname(c.fd); err == nil {
 		return addrPort(sa)
 	}
@@ -142,6 +149,9 @@ func (e *Engine) Remote(h stream.Handle) (netip.AddrPort, syscall.Errno) {
 	c := e.lookup(h)
 	if c == nil {
 		return netip.AddrPort{}, unix.ENOTCONN
+	}
+	if c.joined {
+		return c.remote, 0
 	}
 	sa, err := unix.Getpeername(c.fd)
 	if err != nil {

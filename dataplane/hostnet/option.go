@@ -61,7 +61,7 @@ func (e *Engine) SetOption(h stream.Handle, opt stream.Option, v int) syscall.Er
 		return 0
 	}
 	n, ok := c.name(opt)
-	if !ok {
+	if !ok || c.joined {
 		return unix.ENOPROTOOPT
 	}
 	if err := unix.SetsockoptInt(c.fd, n.level, n.name, v); err != nil {
@@ -80,7 +80,7 @@ func (e *Engine) Option(h stream.Handle, opt stream.Option) (int, syscall.Errno)
 		return int(c.linger), 0
 	}
 	n, ok := c.name(opt)
-	if !ok {
+	if !ok || c.joined {
 		return 0, unix.ENOPROTOOPT
 	}
 	v, err := unix.GetsockoptInt(c.fd, n.level, n.name)
@@ -106,6 +106,11 @@ func (e *Engine) Info(h stream.Handle, info *stream.Info) {
 	*info = stream.Info{State: closed}
 	c := e.lookup(h)
 	if c == nil {
+		return
+	}
+	if c.joined {
+		const established = 1
+		info.State = established
 		return
 	}
 	i, scales, ok := tcpInfo(c.fd)

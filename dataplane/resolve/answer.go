@@ -69,11 +69,10 @@ func (r *Resolver) Answer(ctx context.Context, a Asker, query []byte, udp bool) 
 		return reply.fail(dnsmessage.RCodeFormatError)
 	}
 	reply.limit = 1<<16 - 1
-	if size, ok := edns(&p); udp {
-		reply.limit = plainSize
-		if reply.edns = ok; ok {
-			reply.limit = max(plainSize, min(size, MaxQuery))
-		}
+	size, ok := edns(&p)
+	reply.edns = ok
+	if udp {
+		reply.limit = max(plainSize, min(size, MaxQuery)) // 0 without EDNS
 	}
 	if h.OpCode != 0 {
 		return reply.fail(dnsmessage.RCodeNotImplemented)

@@ -6,6 +6,7 @@
 //
 //	names.go    who is on a network: containers, by name and by address
 //	answer.go   one DNS query in, one answer out
+//	serve.go    queries over a stream
 //	find.go     what getaddrinfo asks, made of such queries
 //	forward.go  other names, asked of the host's resolvers
 //
@@ -29,5 +30,5 @@
 //
 // # References
 //
-// RFC 1035, RFC 2181, RFC 6891 (EDNS), RFC 9210 (TCP), resolv.conf(5).
+// RFC 1035, RFC 2181, RFC 6891 (EDNS), RFC 7766 and RFC 9210 (TCP), resolv.conf(5).
 package resolve

@@ -25,7 +25,7 @@ type Info struct {
 	UID       uint32         `json:"uid"`
 	Mode      string         `json:"mode"`
 	Mechanism string         `json:"mechanism"`
-	Via       string         `json:"via"` // network, or host: the host's stack
+	Via       string         `json:"via"` // network; host: the host's stack; resolver: the daemon answers
 	AgeSec    float64        `json:"age_seconds"`
 	BytesIn   uint64         `json:"bytes_in"`  // to the application
 	BytesOut  uint64         `json:"bytes_out"` // from the application
@@ -64,8 +64,13 @@ func (t *Set) info(s *sock, now time.Time) Info {
 		Refused:   slices.Clone(s.refused),
 		RecvQueue: s.pair.Rx.Len(), SendQueue: s.pair.Tx.Len(),
 	}
-	if i.Via = "network"; s.has(fHost) {
+	switch {
+	case s.has(fResolver):
+		i.Via = "resolver"
+	case s.has(fHost):
 		i.Via = "host"
+	default:
+		i.Via = "network"
 	}
 	if s.has(fSupervised) {
 		i.Mechanism = "seccomp"

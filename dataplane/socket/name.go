@@ -14,9 +14,9 @@ import (
 )
 
 // Names. A library's resolver asks the daemon by NC_RESOLVE. A program that has a
-// resolver of its own sends DNS queries to the nameservers of resolv.conf: the
-// daemon answers those in the nameserver's place, wherever the nameserver is,
-// unless it is on the container's networks or a socket of the container is bound
+// resolver of its own sends DNS queries to the nameservers of resolv.conf, as
+// datagrams or over TCP: the daemon answers those in the nameserver's place, wherever
+// the nameserver is, unless it is on the container's networks or a socket of the container is bound
 // there.
 
 // Resolver answers questions for names. Every answer is given once, on the worker's
@@ -28,6 +28,11 @@ type Resolver interface {
 	// Query answers a DNS query that came as a datagram; nil: not at all.
 	// host says that the way out is open.
 	Query(query []byte, host bool, answer func(msg []byte))
+
+	// Stream returns one end of a pair over which queries are answered, as over
+	// TCP; it does not block. host says that the way out is open. ECONNREFUSED:
+	// there are too many.
+	Stream(host bool) (fd int, e syscall.Errno)
 
 	// Addresses finds the addresses of a name: ENOENT, ENODATA, EAGAIN.
 	Addresses(name string, v4, v6, host bool, answer func([]netip.Addr, syscall.Errno))
@@ -41,10 +46,10 @@ const maxQuestions = 256
 
 const dnsPort = 53
 
-// isNameserver reports whether datagrams of s to this address are queries that
-// the Resolver answers.
+// isNameserver reports whether what s sends or connects to this address are queries
+// that the Resolver answers.
 func (t *Set) isNameserver(s *sock, to netip.AddrPort) bool {
-	if to.Port() != dnsPort || s.dgram.proto != stream.UDP || t.cfg.Resolver == nil {
+	if to.Port() != dnsPort || t.cfg.Resolver == nil || s.dgram != nil && s.dgram.proto != stream.UDP {
 		return false
 	}
 	ip := to.Addr().Unmap()
@@ -54,13 +59,55 @@ func (t *Set) isNameserver(s *sock, to netip.AddrPort) bool {
 	bound := false
 	if ip.IsLoopback() {
 		t.slab.each(func(o *sock) {
-			if o.dgram != nil && o.has(fBound) && o.asked.Port() == dnsPort {
+			if (o.state == stListening || o.state == stDatagram) && (o.dgram != nil) == (s.dgram != nil) && o.has(fBound) && o.asked.Port() == dnsPort {
 				at := o.asked.Addr().Unmap()
 				bound = bound || at == ip || at.IsUnspecified()
 			}
 		})
 	}
 	return !bound
+}
+
+// moveToResolver gives a socket that connects to a nameserver a pair to the Resolver
+// in the place of its handle.
+func (t *Set) moveToResolver(s *sock, server netip.Addr) syscall.Errno {
+	if t.cfg.Host == nil {
+		return unix.ECONNREFUSED
+	}
+	if t.localOf(s).Port() == 0 {
+		_ = t.engine.Bind(s.handle, unspecified(s.family)) // any port, like any connect
+	}
+	local := t.localOf(s)
+	if local.Addr().Unmap().IsUnspecified() {
+		local = netip.AddrPortFrom(t.sourceFor(s, server), local.Port())
+	}
+	fd, e := t.cfg.Resolver.Stream(t.wayOut)
+	if e != 0 {
+		t.stat.Drop(stat.DropQuestions)
+		return e
+	}
+	h, e := t.cfg.Host.Join(fd, local, s.user())
+	if e != 0 {
+		return e
+	}
+	t.engine.Close(s.handle)
+	s.handle = h
+	s.flags |= fHost | fResolver
+	s.flags &^= fRebind
+	return 0
+}
+
+// sourceFor is the address of the container that s would write to a nameserver from.
+func (t *Set) sourceFor(s *sock, server netip.Addr) netip.Addr {
+	if server.Unmap().IsLoopback() {
+		return server
+	}
+	for _, ip := range t.cfg.Addresses {
+		if ip.Is4() == server.Unmap().Is4() {
+			return asSeen(s, netip.AddrPortFrom(ip, 0)).Addr()
+		}
+	}
+	return unspecified(s.family).Addr()
 }
 
 // query asks the Resolver what the application wrote to a nameserver.

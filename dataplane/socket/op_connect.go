@@ -109,10 +109,15 @@ func (t *Set) open(s *sock, r *shm.Request) syscall.Errno {
 	if e != 0 {
 		return e
 	}
-	if t.goesOut(s, remote.Addr()) {
+	switch {
+	case t.isNameserver(s, remote):
+		e = t.moveToResolver(s, remote.Addr())
+	case t.goesOut(s, remote.Addr()):
 		e = t.moveOut(s, remote.Addr())
-	} else if e = t.settleBind(s); e == 0 {
-		t.reapListeners(remote.Port())
+	default:
+		if e = t.settleBind(s); e == 0 {
+			t.reapListeners(remote.Port())
+		}
 	}
 	if e != 0 {
 		return e

@@ -115,7 +115,7 @@ func (t *Set) reopen(s *sock) syscall.Errno {
 	s.handle = 0
 	t.listeners = t.listeners || s.state == stListening
 	s.state = stOpen
-	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed | fHold | fHost
+	s.flags &^= fTxEnd | fRxEnd | fRxDrop | fRxMemory | fAccept | fClaimed | fHold | fHost | fResolver
 	h, e := t.engine.Open(s.family, s.user())
 	if e != 0 {
 		return e

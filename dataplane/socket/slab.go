@@ -52,6 +52,7 @@ const (
 	fReceive                     // the engine may have a datagram
 	fUrgent                      // EPOLLPRI: a read ends before and after urgent data, read on until EAGAIN
 	fHost                        // the handle is Config.Host's: it goes by the host's stack
+	fResolver                    // and with fHost: not by the stack, to Config.Resolver
 )
 
 // sock is one virtual socket. The engine holds pointers into pair: a sock never

@@ -19,6 +19,10 @@ type fakeHost struct{ *fakeEngine }
 
 func (fakeHost) Adopt(int, uint64) (stream.Handle, syscall.Errno) { return 0, unix.EOPNOTSUPP }
 
+func (fakeHost) Join(int, netip.AddrPort, uint64) (stream.Handle, syscall.Errno) {
+	return 0, unix.EOPNOTSUPP
+}
+
 func (fakeHost) OpenDatagram(stream.Family, uint64) (stream.Handle, syscall.Errno) {
 	return 0, unix.EOPNOTSUPP
 }

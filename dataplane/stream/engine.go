@@ -199,6 +199,11 @@ type Host interface {
 	// callee's from here on. user comes back in Events.
 	Adopt(fd int, user uint64) (Handle, syscall.Errno)
 
+	// Join makes a socket of ours out of one end of a connected pair of Unix
+	// sockets, which does not block, and is the callee's from here on: Connect
+	// makes it a connection from local, and who has the other end is the peer.
+	Join(fd int, local netip.AddrPort, user uint64) (Handle, syscall.Errno)
+
 	// OpenDatagram makes a UDP socket of the host, for Close, Local and
 	// Option like others. Readable and Writable are reported.
 	OpenDatagram(family Family, user uint64) (Handle, syscall.Errno)
