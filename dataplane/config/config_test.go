@@ -134,7 +134,9 @@ connections = 100
 		Name: "web", Network: "blue", Addresses: addrs("10.43.0.0", "fd42::10"), MAC: wire.MAC{2, 0, 0, 0, 0, 0xaa},
 		UIDs: []uint32{1000, 4294967294}, Worker: 1, Missing: MissingKernel, Policy: PolicyHost,
 		Publish: []Publication{
-			{netip.MustParseAddrPort("0.0.0.0:8080"), 80, "tcp"}, {netip.MustParseAddrPort("192.0.2.1:80"), 80, "tcp"}, {netip.MustParseAddrPort("[::]:8081"), 65535, "tcp"},
+			{netip.MustParseAddrPort("0.0.0.0:8080"), 80, "tcp"},
+			{netip.MustParseAddrPort("192.0.2.1:80"), 80, "tcp"},
+			{netip.MustParseAddrPort("[::]:8081"), 65535, "tcp"},
 			{netip.MustParseAddrPort("0.0.0.0:8080"), 53, "udp"},
 		},
 		Engine: "gvisor", Mode: "pump",
