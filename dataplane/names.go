@@ -57,14 +57,15 @@ type nameservice struct {
 	d       *Dataplane
 	network string
 	worker  *worker.Worker
-	streams atomic.Int32 // that are open
+	shard   *worker.Shard // set before anybody can ask
+	streams atomic.Int32  // that are open
 }
 
 // maxStreams is how many TCP connections to nameservers a container may have.
 const maxStreams = 64
 
 func (n *nameservice) asker(host bool) resolve.Asker {
-	return resolve.Asker{Network: n.network, Host: host}
+	return resolve.Asker{Network: n.network, Host: host, Dial: n.dialInside}
 }
 
 // Nameserver implements socket.Resolver.

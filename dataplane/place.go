@@ -42,11 +42,12 @@ func (d *Dataplane) addContainer(cfg *config.Config, k *config.Container) error 
 		subnet, _ := n.Subnet(a)
 		addrs = append(addrs, netip.PrefixFrom(a, subnet.Bits()))
 	}
+	names := &nameservice{d: d, network: n.Name, worker: w}
 	shard := worker.ShardConfig{
 		Name: k.Name, VNI: n.VNI, MAC: k.MAC, MTU: mtu, Addrs: addrs,
 		Gateway4: n.Gateway4, Gateway6: n.Gateway6, MaxSockets: k.Limits.Connections,
 		RingBytes: int(k.Limits.BufferBytes),
-		Subnets:   n.Subnets, WayOut: k.Policy == config.PolicyHost, NoDatagrams: d.cfg.Underlay.Port, Listen: d.listenFor, Resolver: &nameservice{d: d, network: n.Name, worker: w},
+		Subnets:   n.Subnets, WayOut: k.Policy == config.PolicyHost, NoDatagrams: d.cfg.Underlay.Port, Listen: d.listenFor, Resolver: names,
 		NewEngine: func(counts *stat.Block, doorbell func()) (stream.Engine, error) {
 			return netstack.New(netstack.Config{
 				Name: k.Name, MTU: mtu, Addrs: addrs, Gateway4: n.Gateway4, Gateway6: n.Gateway6,
@@ -59,7 +60,11 @@ func (d *Dataplane) addContainer(cfg *config.Config, k *config.Container) error 
 		},
 	}
 	var failed error
-	if err := d.onWorker(w, func() { c.shard, failed = w.AddShard(shard) }); err != nil {
+	add := func() {
+		c.shard, failed = w.AddShard(shard)
+		names.shard = c.shard
+	}
+	if err := d.onWorker(w, add); err != nil {
 		return err
 	}
 	if failed != nil {

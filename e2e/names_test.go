@@ -126,3 +126,60 @@ func TestNameserver(t *testing.T) {
 		t.Errorf("path: an isolated container connected %d times over the host's stack", n)
 	}
 }
+
+// TestResolverInside: a resolver on the containers' own network is asked over that,
+// by isolated containers too, whichever way their programs ask.
+func TestResolverInside(t *testing.T) {
+	s := newStreet(t, "", "", fmt.Sprintf("resolvers = [%q]", client4))
+	var many []string
+	for i := range 100 {
+		many = append(many, fmt.Sprintf("--host-record=many.inside,192.0.2.%d", i+1))
+	}
+	argv := append([]string{"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=", "--host-record=shop.inside,192.0.2.80"}, many...)
+	server := s.d.begin(t, "in", "started", argv...)
+	before := s.d.stats(t).Containers["web"]
+	if out, err := s.d.try("web", time.Minute, "getent", "ahostsv4", "shop.inside"); err != nil || !strings.Contains(out, "192.0.2.80") {
+		t.Errorf("getent: %v\n%s", err, out)
+	}
+	// More than goes into a datagram.
+	if out, err := s.d.try("web", time.Minute, "getent", "ahostsv4", "many.inside"); err != nil || strings.Count(out, "STREAM") < 10 {
+		t.Errorf("getent: %v\n%s", err, out)
+	}
+	if n := s.d.stats(t).Containers["web"].Counters["connects"] - before.Counters["connects"]; n == 0 {
+		t.Error("path: nobody asked again over TCP")
+	}
+	for how, name := range map[string]string{"connected": "shop.inside", "tcp": "shop.inside", "unconnected": "shop.inside"} {
+		out, err := s.d.try("web", time.Minute, "python3", "testdata/dns.py", how, name)
+		if err != nil || strings.TrimSpace(out) != "NOERROR 192.0.2.80" {
+			t.Errorf("%s: %v %q", how, err, out)
+		}
+	}
+	if out, err := s.d.try("web", time.Minute, "getent", "ahostsv4", "in"); err != nil || !strings.Contains(out, client4) {
+		t.Errorf("a container's name: %v\n%s", err, out)
+	}
+	// The server's container asks its own resolver, on its own address.
+	if out, err := s.d.try("in", time.Minute, "getent", "ahostsv4", "shop.inside"); err != nil || !strings.Contains(out, "192.0.2.80") {
+		t.Errorf("getent beside the server: %v\n%s", err, out)
+	}
+	after := s.d.stats(t).Containers["web"]
+	if n := after.Counters["packets_out"] - before.Counters["packets_out"]; n < 10 {
+		t.Errorf("path: %d packets on the network", n)
+	}
+	for _, name := range []string{"host_tx_bytes", "host_connects"} {
+		if n := after.Counters[name]; n != 0 {
+			t.Errorf("path: %s is %d", name, n)
+		}
+	}
+	// Nothing of it is left.
+	testenv.WaitFor(t, 15*time.Second, func() bool { return s.d.container(t, "web").Sockets == 0 }, "the daemon's own sockets are gone")
+
+	// A resolver that is not there fails soon.
+	_ = server.Stop()
+	began := time.Now()
+	if out, err := s.d.try("web", time.Minute, "getent", "ahostsv4", "shop.inside"); err == nil {
+		t.Errorf("nobody answers: %s", out)
+	}
+	if d := time.Since(began); d > 20*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}

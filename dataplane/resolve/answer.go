@@ -4,6 +4,7 @@ package resolve
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync/atomic"
 
@@ -35,6 +36,10 @@ func (r *Resolver) Set(n *Names, f *Forward) {
 type Asker struct {
 	Network string
 	Host    bool // its policy lets it reach what the host reaches
+
+	// Dial connects to a resolver on the Asker's own network, over that; nil: it
+	// is not asked. network is udp or tcp.
+	Dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
 }
 
 func (r *Resolver) zone(a Asker) *zone {
@@ -83,11 +88,11 @@ func (r *Resolver) Answer(ctx context.Context, a Asker, query []byte, udp bool) 
 	if own := r.own(a, reply); own != nil {
 		return own
 	}
-	f := r.forward.Load()
-	if f == nil || !a.Host {
+	targets := r.targets(a)
+	if len(targets) == 0 {
 		return reply.fail(dnsmessage.RCodeRefused)
 	}
-	answer, err := f.exchange(ctx, query, q, udp)
+	answer, err := exchange(ctx, targets, query, q, udp)
 	if err != nil {
 		return reply.fail(dnsmessage.RCodeServerFailure)
 	}

@@ -14,8 +14,9 @@
 // AAAA for its addresses and PTR back to "web.blue"; "blue" itself has the
 // addresses of all its containers. A container knows its own network and no
 // other. What lies below "blue", and addresses of its subnets, is answered here
-// and by nobody else. Other names are forwarded where the container's policy lets
-// them out, and refused at once where not.
+// and by nobody else. Other names are forwarded: to resolvers on the container's own
+// network over that, whatever its policy; to others where the policy lets them out.
+// Where there is nobody to ask they are refused at once.
 //
 // # Concurrency
 //

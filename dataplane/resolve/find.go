@@ -42,7 +42,7 @@ func (r *Resolver) Addresses(ctx context.Context, a Asker, name string, v4, v6 b
 // it has no dot, and never where it is ours or ends in one.
 func (r *Resolver) candidates(a Asker, name string) []string {
 	f := r.forward.Load()
-	if _, ours := r.zone(a).addresses(name); ours || f == nil || strings.HasSuffix(name, ".") || !a.Host {
+	if _, ours := r.zone(a).addresses(name); ours || f == nil || strings.HasSuffix(name, ".") || len(r.targets(a)) == 0 {
 		return []string{name}
 	}
 	var list []string

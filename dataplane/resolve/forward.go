@@ -26,7 +26,8 @@ const (
 	total       = 8 * time.Second
 )
 
-// Forward asks the host's resolvers, over the host's stack.
+// Forward is the host's resolvers. They are asked over the host's stack; those on
+// the network of who asks over that.
 type Forward struct {
 	Servers []netip.AddrPort
 	Search  []string // domains that names without a dot are looked for in
@@ -34,18 +35,48 @@ type Forward struct {
 
 var errNoAnswer = errors.New("no resolver answered")
 
-// exchange asks the servers in turn. The answer has the identifier of the query.
-func (f *Forward) exchange(ctx context.Context, query []byte, q dnsmessage.Question, udp bool) ([]byte, error) {
+// target is a resolver, and how it is reached.
+type target struct {
+	addr netip.AddrPort
+	dial func(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
+}
+
+func dialHost(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{Timeout: perServer}
+	return d.DialContext(ctx, network, to.String())
+}
+
+// targets are the resolvers that may be asked on somebody's behalf, in order.
+func (r *Resolver) targets(a Asker) (list []target) {
+	f := r.forward.Load()
+	if f == nil {
+		return nil
+	}
+	z := r.zone(a)
+	for _, server := range f.Servers {
+		ip := server.Addr().Unmap()
+		switch inside := slices.ContainsFunc(z.subnets, func(p netip.Prefix) bool { return p.Contains(ip) }); {
+		case inside && a.Dial != nil:
+			list = append(list, target{netip.AddrPortFrom(ip, server.Port()), a.Dial})
+		case !inside && a.Host:
+			list = append(list, target{server, dialHost})
+		}
+	}
+	return list[:min(len(list), mostServers)]
+}
+
+// exchange asks the targets in turn. The answer has the identifier of the query.
+func exchange(ctx context.Context, targets []target, query []byte, q dnsmessage.Question, udp bool) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, total)
 	defer cancel()
 	ask := slices.Clone(query)
 	// From here on nobody can know it who does not see the query.
 	binary.BigEndian.PutUint16(ask, uint16(rand.Uint32()))
 	for range rounds {
-		for _, server := range f.Servers[:min(len(f.Servers), mostServers)] {
-			answer, err := askUDP(ctx, server, ask, q)
+		for _, t := range targets {
+			answer, err := t.askUDP(ctx, ask, q)
 			if err == nil && truncated(answer) && !udp {
-				answer, err = askTCP(ctx, server, ask, q)
+				answer, err = t.askTCP(ctx, ask, q)
 			}
 			if err == nil {
 				copy(answer, query[:2])
@@ -72,8 +103,8 @@ func answers(msg, query []byte, q dnsmessage.Question) bool {
 	return err == nil && got.Type == q.Type && got.Class == q.Class && strings.EqualFold(got.Name.String(), q.Name.String())
 }
 
-func askUDP(ctx context.Context, server netip.AddrPort, query []byte, q dnsmessage.Question) ([]byte, error) {
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+func (t target) askUDP(ctx context.Context, query []byte, q dnsmessage.Question) ([]byte, error) {
+	c, err := t.dial(ctx, "udp", t.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +127,8 @@ func askUDP(ctx context.Context, server netip.AddrPort, query []byte, q dnsmessa
 	}
 }
 
-func askTCP(ctx context.Context, server netip.AddrPort, query []byte, q dnsmessage.Question) ([]byte, error) {
-	d := net.Dialer{Timeout: perServer}
-	c, err := d.DialContext(ctx, "tcp", server.String())
+func (t target) askTCP(ctx context.Context, query []byte, q dnsmessage.Question) ([]byte, error) {
+	c, err := t.dial(ctx, "tcp", t.addr)
 	if err != nil {
 		return nil, err
 	}

@@ -372,3 +372,48 @@ func FuzzRead(f *testing.F) {
 		_, _ = reverseAddr(string(msg))
 	})
 }
+
+// TestForwardInside: a resolver on the network of who asks is asked over that and
+// no other way, whatever the policy is; one elsewhere by policy.
+func TestForwardInside(t *testing.T) {
+	inside := server(t, map[string]string{"shop.test.": "192.0.2.1", "big.tcp.": "192.0.2.3"})
+	outside := server(t, map[string]string{"shop.test.": "192.0.2.2"})
+	var dialed []string
+	dial := func(_ context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+		if to != netip.MustParseAddrPort("10.42.0.53:53") {
+			t.Errorf("dials %v", to)
+		}
+		dialed = append(dialed, network)
+		return net.Dial(network, inside.String())
+	}
+	var r Resolver
+	r.Set(testNames(), &Forward{Servers: []netip.AddrPort{netip.MustParseAddrPort("[::ffff:10.42.0.53]:53"), outside}, Search: []string{"test"}})
+	ctx := context.Background()
+	for _, tt := range []struct {
+		who     Asker
+		name    string
+		want    []netip.Addr
+		outcome Outcome
+		dialed  []string
+	}{
+		{Asker{Network: "Blue", Dial: dial}, "shop.test", addrs("192.0.2.1"), Found, []string{"udp"}},
+		{Asker{Network: "Blue", Dial: dial}, "shop", addrs("192.0.2.1"), Found, []string{"udp"}},
+		{Asker{Network: "Blue", Dial: dial}, "big.tcp", addrs("192.0.2.3"), Found, []string{"udp", "tcp"}},
+		{Asker{Network: "Blue", Host: true, Dial: dial}, "shop.test", addrs("192.0.2.1"), Found, []string{"udp"}},
+		{Asker{Network: "Blue", Host: true}, "shop.test", addrs("192.0.2.2"), Found, nil},
+		{Asker{Network: "Blue"}, "shop.test", nil, TryAgain, nil},
+	} {
+		dialed = nil
+		got, outcome := r.Addresses(ctx, tt.who, tt.name, true, false)
+		if outcome != tt.outcome || !slices.Equal(got, tt.want) || !slices.Equal(dialed, tt.dialed) {
+			t.Errorf("%s, host %t: %v %v, dialed %v; want %v %v, %v", tt.name, tt.who.Host, got, outcome, dialed, tt.want, tt.outcome, tt.dialed)
+		}
+	}
+	// One that cannot be reached makes room for the next.
+	fails := Asker{Network: "Blue", Host: true, Dial: func(context.Context, string, netip.AddrPort) (net.Conn, error) {
+		return nil, errNoAnswer
+	}}
+	if got, outcome := r.Addresses(ctx, fails, "shop.test", true, false); outcome != Found || !slices.Equal(got, addrs("192.0.2.2")) {
+		t.Errorf("the next server: %v %v", got, outcome)
+	}
+}
