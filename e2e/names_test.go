@@ -183,3 +183,35 @@ func TestResolverInside(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+// TestNamesStatic: static programs, which no library reaches, find names too: Go's
+// own resolver and that of a C library.
+func TestNamesStatic(t *testing.T) {
+	s := newStreet(t, `policy = "host"`, "", fmt.Sprintf("resolvers = [%q]", there4))
+	nameserver(t, s.p, there4+":53", "shop.example", there4)
+	testenv.Nginx(t, s.d.exec("in"), testenv.Options{Addrs: []string{"0.0.0.0:80", "[::]:80"}, Root: s.root})
+	exe := filepath.Join(testenv.OpenDir(t), "names")
+	testenv.Run(t, nil, "env", "CGO_ENABLED=0", "go", "build", "-o", exe, "testdata/names.go")
+	netcon := func(container string, argv ...string) []string {
+		return append(append(s.h.Prefix(), filepath.Join(buildDir(), "netcon"), "exec", "-run", filepath.Join(s.d.dir, "run"), "-n", container, "--"), argv...)
+	}
+	for what, argv := range map[string][]string{
+		"Go":                    netcon("web", exe, "in", "blue", client4, "/file"),
+		"Go, isolated":          netcon("in", exe, "in", "blue", client4, "/file"),
+		"busybox":               netcon("web", "busybox", "wget", "-q", "-O", "-", "http://in.blue/file"),
+		"busybox, the way out":  netcon("web", "busybox", "wget", "-q", "-O", "-", "http://shop.example/file"),
+		"busybox under a shell": netcon("web", "sh", "-c", "busybox wget -q -O - http://in/file"),
+	} {
+		if sum, err := hashOutput(time.Minute, argv...); err != nil || sum != s.sum {
+			t.Errorf("%s: SHA-256 %s, want %s: %v", what, sum, s.sum, err)
+		}
+	}
+	for name, want := range map[string]string{"in": client4, "in.blue": client6, "shop.example": there4, client4: "in.blue"} {
+		if out, err := s.d.try("web", time.Minute, "busybox", "nslookup", name); err != nil || !strings.Contains(out, want) {
+			t.Errorf("busybox nslookup %s: %v\n%s", name, err, out)
+		}
+	}
+	if out, err := s.d.try("in", time.Minute, "busybox", "nslookup", "shop.example"); err == nil {
+		t.Errorf("an isolated container found %s", out)
+	}
+}
