@@ -44,4 +44,14 @@
 /* Delivered connections come from 192.0.2.1, ports counting up from here. */
 #define FAKE_PEER_PORT 30000
 
+/* Names: one with both kinds of address, one with one, and as many as there may be. */
+#define FAKE_WEB "web"
+#define FAKE_WEB4 { 192, 0, 2, 7 }
+#define FAKE_WEB6 { 0x20, 0x01, 0x0d, 0xb8, [15] = 7 }
+#define FAKE_WEB_NAME "web.test"
+#define FAKE_FOUR "four"
+#define FAKE_MANY "many"
+#define FAKE_LATER "later" /* nobody knows now */
+#define FAKE_LIAR "liar"   /* more addresses than there is room for */
+
 #endif /* NETCON_TEST_FAKE_H */

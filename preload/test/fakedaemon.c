@@ -498,6 +498,51 @@ static void restart(void)
 		close(attached[--nattached]);
 }
 
+static void put_found(struct nc_reply *rp, int family, const void *ip)
+{
+	struct nc_found f = { .family = (__u16)family };
+
+	memcpy(f.ip, ip, family == AF_INET ? 4 : 16);
+	memcpy(rp->opt + (size_t)rp->value * sizeof f, &f, sizeof f);
+	rp->value++;
+	rp->optlen = (__u32)(rp->value * (int)sizeof f);
+}
+
+/* The names of fake.h. */
+static void do_resolve(const struct nc_request *rq, struct nc_reply *rp)
+{
+	char name[NC_OPT_MAX + 1] = "";
+	unsigned char v4[4] = FAKE_WEB4, v6[16] = FAKE_WEB6;
+
+	if (rq->addr.family) {
+		int web = rq->addr.family == AF_INET ? !memcmp(rq->addr.ip, v4, 4) : !memcmp(rq->addr.ip, v6, 16);
+
+		rp->error = web ? 0 : ENOENT;
+		rp->optlen = sizeof FAKE_WEB_NAME - 1;
+		memcpy(rp->opt, FAKE_WEB_NAME, rp->optlen);
+		return;
+	}
+	if (rq->optlen > NC_OPT_MAX)
+		die("name too long");
+	memcpy(name, rq->opt, rq->optlen);
+	if (!strcmp(name, FAKE_LATER)) {
+		rp->error = EAGAIN;
+	} else if (!strcmp(name, FAKE_LIAR)) {
+		rp->value = NC_OPT_MAX;
+	} else if (strcmp(name, FAKE_WEB) && strcmp(name, FAKE_FOUR) && strcmp(name, FAKE_MANY)) {
+		rp->error = ENOENT;
+	} else if (!strcmp(name, FAKE_FOUR) && rq->family == AF_INET6) {
+		rp->error = ENODATA;
+	} else {
+		int n = strcmp(name, FAKE_MANY) ? 1 : NC_OPT_MAX / (int)sizeof(struct nc_found);
+
+		for (int i = 0; i < n && rq->family != AF_INET6; i++, v4[3]++)
+			put_found(rp, AF_INET, v4);
+		if (n == 1 && rq->family != AF_INET && strcmp(name, FAKE_FOUR))
+			put_found(rp, AF_INET6, v6);
+	}
+}
+
 static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 {
 	struct nc_reply rp = { .magic = NC_MAGIC };
@@ -511,6 +556,11 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 	}
 	if (rq->op == NC_REVIVE) {
 		do_revive(s, rq, &rp, sock_fd);
+		reply(reply_fd, &rp);
+		return;
+	}
+	if (rq->op == NC_RESOLVE) {
+		do_resolve(rq, &rp);
 		reply(reply_fd, &rp);
 		return;
 	}
