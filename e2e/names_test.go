@@ -62,17 +62,22 @@ func nameserver(t *testing.T, ns *testenv.NetNS, addr, name, ip string) {
 func TestNames(t *testing.T) {
 	s := newStreet(t, `policy = "host"`, "", fmt.Sprintf("resolvers = [%q]", there4))
 	nameserver(t, s.p, there4+":53", "shop.example", there4)
-	exe := filepath.Join(testenv.OpenDir(t), "names")
-	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", exe, "testdata/names.c").CombinedOutput(); err != nil {
-		t.Fatalf("compile names.c: %v\n%s", err, out)
+	dir := testenv.OpenDir(t)
+	compilers := []string{"gcc", "musl-gcc"}
+	for _, cc := range compilers {
+		if out, err := exec.Command(cc, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", filepath.Join(dir, cc), "testdata/names.c").CombinedOutput(); err != nil {
+			t.Fatalf("%s names.c: %v\n%s", cc, err, out)
+		}
 	}
 	netcon := func(flags ...string) []string {
 		return append(append(s.h.Prefix(), filepath.Join(buildDir(), "netcon"), "exec", "-run", filepath.Join(s.d.dir, "run"), "-n", "web"), flags...)
 	}
 	for _, flags := range [][]string{{"--"}, {"-enforce", "--"}} {
-		out, err := testenv.Try(nil, time.Minute, append(netcon(flags...), exe, "in", client4, client6)...)
-		if err != nil || !strings.Contains(out, "every name found") {
-			t.Errorf("%v: %v\n%s", flags, err, out)
+		for _, cc := range compilers {
+			out, err := testenv.Try(nil, time.Minute, append(netcon(flags...), filepath.Join(dir, cc), "in", client4, client6)...)
+			if err != nil || !strings.Contains(out, "every name found") {
+				t.Errorf("%s %v: %v\n%s", cc, flags, err, out)
+			}
 		}
 		if out, err := testenv.Try(nil, time.Minute, append(netcon(flags...), "getent", "ahostsv4", "shop.example")...); err != nil || !strings.Contains(out, there4) {
 			t.Errorf("%v: getent shop.example: %v\n%s", flags, err, out)

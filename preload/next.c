@@ -55,6 +55,16 @@ void nc_find_next(void)
 	if (!nc_next.sendfile)
 		FIND(sendfile, "sendfile");
 	FIND(getaddrinfo, "getaddrinfo");
+	FIND(freeaddrinfo, "freeaddrinfo");
+	FIND(getnameinfo, "getnameinfo");
+	FIND(gethostbyname_r, "gethostbyname_r");
+	FIND(gethostbyname2_r, "gethostbyname2_r");
+	FIND(gethostbyaddr_r, "gethostbyaddr_r");
+	FIND(gethostbyname, "gethostbyname");
+	FIND(gethostbyname2, "gethostbyname2");
+	FIND(gethostbyaddr, "gethostbyaddr");
+	FIND(h_errno_location, "__h_errno_location");
+	FIND(inet_pton, "inet_pton");
 	FIND(fopen, "fopen");
 	FIND(posix_spawn, "posix_spawn");
 	FIND(getifaddrs, "getifaddrs");

@@ -14,6 +14,7 @@ typedef int nc_spawn(int *pid, const char *path, const void *actions, const void
 		     char *const env[]);
 
 struct addrinfo;
+struct hostent;
 
 struct nc_next {
 	long (*read)(int fd, void *buf, size_t n);
@@ -34,6 +35,20 @@ struct nc_next {
 	long (*splice)(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t n, unsigned flags);
 	long (*sendfile)(int out, int in, int64_t *offset, size_t n);
 	int (*getaddrinfo)(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **list);
+	void (*freeaddrinfo)(struct addrinfo *list);
+	int (*getnameinfo)(const struct sockaddr *addr, socklen_t len, char *host, socklen_t host_room, char *service,
+			   socklen_t service_room, int flags);
+	int (*gethostbyname_r)(const char *name, struct hostent *host, char *buffer, size_t size, struct hostent **result,
+			       int *herr);
+	int (*gethostbyname2_r)(const char *name, int family, struct hostent *host, char *buffer, size_t size,
+				struct hostent **result, int *herr);
+	int (*gethostbyaddr_r)(const void *addr, socklen_t len, int family, struct hostent *host, char *buffer, size_t size,
+			       struct hostent **result, int *herr);
+	struct hostent *(*gethostbyname)(const char *name);
+	struct hostent *(*gethostbyname2)(const char *name, int family);
+	struct hostent *(*gethostbyaddr)(const void *addr, socklen_t len, int family);
+	int *(*h_errno_location)(void);
+	int (*inet_pton)(int family, const char *text, void *to);
 	void *(*fopen)(const char *path, const char *mode);
 	nc_spawn *posix_spawn, *posix_spawnp;
 	int (*getifaddrs)(void **list);

@@ -9,20 +9,7 @@
  * The functions are the interface of nss/nss.h: what is found goes into the
  * caller's buffer, and one that is too small is ERANGE.
  */
-#include "next.h"
-
-enum nss_status { TRYAGAIN = -2, UNAVAIL = -1, NOTFOUND = 0, SUCCESS = 1 };
-
-/* h_errno */
-enum { INTERNAL = -1, HOST_NOT_FOUND = 1, TRY_AGAIN = 2, NO_RECOVERY = 3, NO_DATA = 4 };
-
-struct hostent {
-	char *name;
-	char **aliases;
-	int type;
-	int length;
-	char **addrs;
-};
+#include "resolver.h"
 
 struct gaih_addrtuple {
 	struct gaih_addrtuple *next;
@@ -35,7 +22,6 @@ struct gaih_addrtuple {
 int __nss_configure_lookup(const char *database, const char *sources) __attribute__((weak));
 
 #define NAME_MAX_TEXT 253
-#define FOUND_MAX (NC_OPT_MAX / sizeof(struct nc_found))
 
 /* What is left of the caller's buffer. */
 struct room {
@@ -68,7 +54,7 @@ static char *take_text(struct room *r, const char *text, size_t len)
 	return p;
 }
 
-static size_t text_length(const char *s)
+size_t nc_text_length(const char *s)
 {
 	size_t n = 0;
 
@@ -85,7 +71,7 @@ static enum nss_status no_room(int *err, int *herr)
 }
 
 /* What the daemon's error means. */
-static enum nss_status failure(int result, int *err, int *herr)
+enum nss_status nc_find_failure(int result, int *err, int *herr)
 {
 	*err = result == NC_GONE ? ENETDOWN : -result;
 	switch (result) {
@@ -103,11 +89,11 @@ static enum nss_status failure(int result, int *err, int *herr)
 	return UNAVAIL;
 }
 
-/* The number of addresses found, which lie in rp, or -errno. */
-static int ask_name(const char *name, int family, struct nc_reply *rp)
+int nc_find_name(const char *name, int family, struct nc_found list[static NC_FOUND_MAX])
 {
 	struct nc_request rq;
-	size_t len = text_length(name);
+	struct nc_reply rp;
+	size_t len = nc_text_length(name);
 	int err;
 
 	nc_request_init(&rq, NC_RESOLVE, 0);
@@ -117,22 +103,63 @@ static int ask_name(const char *name, int family, struct nc_reply *rp)
 		rq.opt[i] = (__u8)name[i];
 	rq.optlen = (__u32)len;
 	rq.family = (__u16)family;
-	err = nc_call(&rq, rp, -1);
+	err = nc_call(&rq, &rp, -1);
 	if (err)
 		return err;
-	if (rp->value < 1 || rp->value > (int)FOUND_MAX)
+	if (rp.value < 1 || rp.value > NC_FOUND_MAX)
 		return -EPROTO;
-	return rp->value;
+	for (size_t i = 0; i < (size_t)rp.value * sizeof *list; i++)
+		((__u8 *)list)[i] = rp.opt[i];
+	return rp.value;
 }
 
-static struct nc_found found(const struct nc_reply *rp, int i)
+int nc_find_address(int family, const void *ip, char name[static NC_OPT_MAX])
 {
-	struct nc_found f;
-	__u8 *to = (__u8 *)&f;
+	struct nc_request rq;
+	struct nc_reply rp;
+	int err;
 
-	for (size_t k = 0; k < sizeof f; k++)
-		to[k] = rp->opt[(size_t)i * sizeof f + k];
-	return f;
+	nc_request_init(&rq, NC_RESOLVE, 0);
+	rq.addr.family = (__u16)family;
+	for (size_t i = 0; i < (family == AF_INET ? 4 : 16); i++)
+		rq.addr.ip[i] = ((const __u8 *)ip)[i];
+	err = nc_call(&rq, &rp, -1);
+	if (err)
+		return err;
+	if (rp.optlen < 1 || rp.optlen >= NC_OPT_MAX)
+		return -EPROTO;
+	for (size_t i = 0; i < rp.optlen; i++)
+		name[i] = (char)rp.opt[i];
+	name[rp.optlen] = 0;
+	return (int)rp.optlen;
+}
+
+enum nss_status nc_fill_host(struct hostent *host, const char *name, int family, const struct nc_found *list, int n,
+			     char *buffer, size_t size, int *err, int *herr)
+{
+	struct room room = { buffer, size };
+	size_t length = family == AF_INET ? 4 : 16;
+
+	*host = (struct hostent){
+		.name = take_text(&room, name, nc_text_length(name)),
+		.aliases = take(&room, sizeof(char *), sizeof(char *)),
+		.type = family,
+		.length = (int)length,
+		.addrs = take(&room, ((size_t)n + 1) * sizeof(char *), sizeof(char *)),
+	};
+	if (!host->name || !host->aliases || !host->addrs)
+		return no_room(err, herr);
+	host->aliases[0] = NULL;
+	for (int i = 0; i < n; i++) {
+		host->addrs[i] = take(&room, length, 4);
+		if (!host->addrs[i])
+			return no_room(err, herr);
+		for (size_t k = 0; k < length; k++)
+			host->addrs[i][k] = (char)list[i].ip[k];
+	}
+	host->addrs[n] = NULL;
+	*herr = 0;
+	return SUCCESS;
 }
 
 NC_EXPORT enum nss_status _nss_netcon_gethostbyname4_r(const char *name, struct gaih_addrtuple **list, char *buffer,
@@ -140,26 +167,25 @@ NC_EXPORT enum nss_status _nss_netcon_gethostbyname4_r(const char *name, struct 
 {
 	struct room room = { buffer, size };
 	struct gaih_addrtuple **tail = list;
-	struct nc_reply reply;
+	struct nc_found all[NC_FOUND_MAX];
 	char *canonical;
-	int n = ask_name(name, AF_UNSPEC, &reply);
+	int n = nc_find_name(name, AF_UNSPEC, all);
 
 	if (n < 0)
-		return failure(n, err, herr);
-	canonical = take_text(&room, name, text_length(name));
+		return nc_find_failure(n, err, herr);
+	canonical = take_text(&room, name, nc_text_length(name));
 	if (!canonical)
 		return no_room(err, herr);
 	for (int i = 0; i < n; i++) {
-		struct nc_found f = found(&reply, i);
 		struct gaih_addrtuple *t = i ? NULL : *list; /* the first may be the caller's */
 
 		if (!t)
 			t = take(&room, sizeof *t, _Alignof(struct gaih_addrtuple));
 		if (!t)
 			return no_room(err, herr);
-		*t = (struct gaih_addrtuple){ .name = i ? NULL : canonical, .family = f.family };
-		for (size_t k = 0; k < sizeof f.ip; k++)
-			((__u8 *)t->addr)[k] = f.ip[k];
+		*t = (struct gaih_addrtuple){ .name = i ? NULL : canonical, .family = all[i].family };
+		for (size_t k = 0; k < sizeof all[i].ip; k++)
+			((__u8 *)t->addr)[k] = all[i].ip[k];
 		*tail = t;
 		tail = &t->next;
 	}
@@ -172,9 +198,8 @@ NC_EXPORT enum nss_status _nss_netcon_gethostbyname4_r(const char *name, struct 
 NC_EXPORT enum nss_status _nss_netcon_gethostbyname3_r(const char *name, int family, struct hostent *host, char *buffer,
 						       size_t size, int *err, int *herr, int32_t *ttl, char **canonical)
 {
-	struct room room = { buffer, size };
-	size_t length = family == AF_INET ? 4 : 16;
-	struct nc_reply reply;
+	struct nc_found all[NC_FOUND_MAX];
+	enum nss_status status;
 	int n;
 
 	if (family != AF_INET && family != AF_INET6) {
@@ -182,35 +207,15 @@ NC_EXPORT enum nss_status _nss_netcon_gethostbyname3_r(const char *name, int fam
 		*herr = NO_DATA;
 		return UNAVAIL;
 	}
-	n = ask_name(name, family, &reply);
+	n = nc_find_name(name, family, all);
 	if (n < 0)
-		return failure(n, err, herr);
-	*host = (struct hostent){
-		.name = take_text(&room, name, text_length(name)),
-		.aliases = take(&room, sizeof(char *), sizeof(char *)),
-		.type = family,
-		.length = (int)length,
-		.addrs = take(&room, ((size_t)n + 1) * sizeof(char *), sizeof(char *)),
-	};
-	if (!host->name || !host->aliases || !host->addrs)
-		return no_room(err, herr);
-	host->aliases[0] = NULL;
-	for (int i = 0; i < n; i++) {
-		struct nc_found f = found(&reply, i);
-
-		host->addrs[i] = take(&room, length, 4);
-		if (!host->addrs[i])
-			return no_room(err, herr);
-		for (size_t k = 0; k < length; k++)
-			host->addrs[i][k] = (char)f.ip[k];
-	}
-	host->addrs[n] = NULL;
-	if (ttl)
+		return nc_find_failure(n, err, herr);
+	status = nc_fill_host(host, name, family, all, n, buffer, size, err, herr);
+	if (status == SUCCESS && ttl)
 		*ttl = 0;
-	if (canonical)
+	if (status == SUCCESS && canonical)
 		*canonical = host->name;
-	*herr = 0;
-	return SUCCESS;
+	return status;
 }
 
 NC_EXPORT enum nss_status _nss_netcon_gethostbyname2_r(const char *name, int family, struct hostent *host, char *buffer,
@@ -229,9 +234,9 @@ NC_EXPORT enum nss_status _nss_netcon_gethostbyaddr2_r(const void *addr, uint32_
 						       struct hostent *host, char *buffer, size_t size, int *err,
 						       int *herr, int32_t *ttl)
 {
-	struct room room = { buffer, size };
-	struct nc_request rq;
-	struct nc_reply reply;
+	struct nc_found one = { .family = (__u16)family };
+	char name[NC_OPT_MAX];
+	enum nss_status status;
 	int result;
 
 	if ((family != AF_INET || length != 4) && (family != AF_INET6 || length != 16)) {
@@ -239,35 +244,15 @@ NC_EXPORT enum nss_status _nss_netcon_gethostbyaddr2_r(const void *addr, uint32_
 		*herr = NO_DATA;
 		return UNAVAIL;
 	}
-	nc_request_init(&rq, NC_RESOLVE, 0);
-	rq.addr.family = (__u16)family;
+	result = nc_find_address(family, addr, name);
+	if (result < 0)
+		return nc_find_failure(result, err, herr);
 	for (uint32_t i = 0; i < length; i++)
-		rq.addr.ip[i] = ((const __u8 *)addr)[i];
-	result = nc_call(&rq, &reply, -1);
-	if (!result && (reply.optlen < 1 || reply.optlen >= NC_OPT_MAX))
-		result = -EPROTO;
-	if (result)
-		return failure(result, err, herr);
-	*host = (struct hostent){
-		.name = take_text(&room, (const char *)reply.opt, reply.optlen),
-		.aliases = take(&room, sizeof(char *), sizeof(char *)),
-		.type = family,
-		.length = (int)length,
-		.addrs = take(&room, 2 * sizeof(char *), sizeof(char *)),
-	};
-	if (!host->name || !host->aliases || !host->addrs)
-		return no_room(err, herr);
-	host->aliases[0] = NULL;
-	host->addrs[0] = take(&room, length, 4);
-	if (!host->addrs[0])
-		return no_room(err, herr);
-	for (uint32_t i = 0; i < length; i++)
-		host->addrs[0][i] = ((const char *)addr)[i];
-	host->addrs[1] = NULL;
-	if (ttl)
+		one.ip[i] = ((const __u8 *)addr)[i];
+	status = nc_fill_host(host, name, family, &one, 1, buffer, size, err, herr);
+	if (status == SUCCESS && ttl)
 		*ttl = 0;
-	*herr = 0;
-	return SUCCESS;
+	return status;
 }
 
 NC_EXPORT enum nss_status _nss_netcon_gethostbyaddr_r(const void *addr, uint32_t length, int family, struct hostent *host,
@@ -276,18 +261,6 @@ NC_EXPORT enum nss_status _nss_netcon_gethostbyaddr_r(const void *addr, uint32_t
 	return _nss_netcon_gethostbyaddr2_r(addr, length, family, host, buffer, size, err, herr, NULL);
 }
 
-struct addrinfo {
-	int flags;
-	int family;
-	int type;
-	int protocol;
-	uint32_t length;
-	void *addr;
-	char *canonical;
-	struct addrinfo *next;
-};
-
-#define AI_ADDRCONFIG 0x20
 #define EAI_SYSTEM (-11) /* of every C library */
 
 /*
@@ -308,6 +281,8 @@ NC_EXPORT int getaddrinfo(const char *name, const char *service, const struct ad
 		own.flags &= ~AI_ADDRCONFIG;
 		hints = &own;
 	}
+	if (name && nc_config() && nc_is_musl())
+		return nc_musl_getaddrinfo(name, service, hints, list);
 	return nc_next.getaddrinfo(name, service, hints, list);
 }
 

@@ -21,7 +21,7 @@
  *	netlink.c ifaddrs.c ifreq.c
  *			interfaces, and sockets that ask for them
  *	direct.c	syscall(2)
- *	nss.c		names, where glibc asks for them
+ *	nss.c musl.c	names, for the two C libraries
  *	if_inet6.c	a file that says whether there is IPv6
  *
  * A virtual socket is one end of an AF_UNIX pair, so poll, epoll, dup, fork and
@@ -36,8 +36,9 @@
  * handler, between vfork and exec, in several threads, and before our
  * constructor. The only memory that lives longer than a call is the
  * environment's copy (state.c) and the functions behind ours (next.c), both
- * written once, atomic words (attach.c, pair.c, datagram.c), and a table of them
- * that says which destinations are known (datagram.c).
+ * written once, atomic words (attach.c, pair.c, datagram.c), a table of them
+ * that says which destinations are known (datagram.c), and what gethostbyname
+ * gives out (musl.c).
  * Inside, functions return 0 or more, or -errno; hooks return through
  * nc_return.
  *

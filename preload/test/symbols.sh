@@ -13,7 +13,7 @@ defined=$("$nm" -D --defined-only "$lib" | awk '{ print $3 }' | LC_ALL=C sort | 
 want='__connect __read __read_chk __recv_chk __recvfrom_chk __send __socket __write '\
 '_nss_netcon_gethostbyaddr2_r _nss_netcon_gethostbyaddr_r _nss_netcon_gethostbyname2_r _nss_netcon_gethostbyname3_r '\
 '_nss_netcon_gethostbyname4_r _nss_netcon_gethostbyname_r accept accept4 bind connect '\
-'execl execle execlp execv execve execveat execvp execvpe fexecve fopen fopen64 freeifaddrs getaddrinfo getifaddrs getpeername getsockname getsockopt if_freenameindex if_indextoname if_nameindex if_nametoindex ioctl listen '\
+'execl execle execlp execv execve execveat execvp execvpe fexecve fopen fopen64 freeaddrinfo freeifaddrs getaddrinfo gethostbyaddr gethostbyaddr_r gethostbyname gethostbyname2 gethostbyname2_r gethostbyname_r getifaddrs getnameinfo getpeername getsockname getsockopt if_freenameindex if_indextoname if_nameindex if_nametoindex ioctl listen '\
 'posix_spawn posix_spawnp read readv recv recvfrom recvmmsg recvmsg send sendfile sendfile64 sendmmsg sendmsg sendto '\
 'setsockopt shutdown socket splice syscall write writev '
 [ "$defined" = "$want" ] || { echo "defined: $defined"; exit 1; }
