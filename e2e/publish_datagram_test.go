@@ -159,4 +159,17 @@ func TestPublishDatagramsExec(t *testing.T) {
 	}
 	_ = server.Stop()
 	testenv.WaitFor(t, 15*time.Second, func() bool { return len(s.d.container(t, "web").Published) == 0 }, "the port went with its program")
+
+	// A static program, behind a supervisor.
+	exe := filepath.Join(testenv.OpenDir(t), "udpserver")
+	testenv.Run(t, nil, "env", "CGO_ENABLED=0", "go", "build", "-o", exe, "testdata/udpserver.go")
+	server = testenv.Start(t, nil, append(netcon, "-p", "5353:53/udp", "--", exe, "53")...)
+	server.WaitOutput(t, 15*time.Second, "ready")
+	c = udpClient(t, s.p, here4+":5353")
+	for _, text := range []string{"", "hello", strings.Repeat("netcon", 5000)} {
+		if got := asks(t, c, []byte(text)); got != c.LocalAddr().String()+"\n"+text {
+			t.Errorf("%d bytes: %q", len(got), got[:min(len(got), 80)])
+		}
+	}
+	_ = server.Stop()
 }
