@@ -7,7 +7,7 @@
  * first, as there.
  *
  * freeaddrinfo gets lists that were made in pieces, and takes each entry for
- * itself: musl counts the entries of a piece that are alive (since 1.1.21).
+ * itself: musl counts the entries of a piece that are alive (since 1.1.20).
  */
 #include "resolver.h"
 
