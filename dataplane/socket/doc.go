@@ -15,6 +15,10 @@
 //	rx.go        engine -> Rx ring -> application
 //	datagram.go  datagram sockets: datagram_tx.go, datagram_rx.go, bursts
 //	             of records between the pair and the engine
+//	wayout.go    what leaves the container, datagrams by datagram_out.go
+//	publish.go   published ports; of UDP: publish_datagram.go, and who is
+//	             answered by them: flow.go
+//	name.go      questions for names
 //	end.go       every way in which a socket ends
 //
 // A virtual socket is one end of an AF_UNIX pair in the application and the

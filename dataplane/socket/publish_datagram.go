@@ -102,7 +102,8 @@ func (t *Set) receiver(p *publication, from netip.AddrPort) *sock {
 // each.
 func (t *Set) takeDatagrams() {
 	list := t.heard
-	t.heard = nil
+	t.heard = t.heardSpare[:0]
+	t.heardSpare = list
 	for _, p := range list {
 		for n := 0; p.ready; n++ {
 			if n == visitDatagrams {

@@ -271,3 +271,52 @@ func TestPublishDatagramsShared(t *testing.T) {
 		}
 	})
 }
+
+// TestPublishDatagramsQueue: what a program does not read is bounded, and what comes
+// beyond is counted; handing over allocates nothing.
+func TestPublishDatagramsQueue(t *testing.T) {
+	w := newHostWorld(t)
+	_, addr := w.publishDatagrams(stream.IPv4, 53)
+	s := w.bound("0.0.0.0:53")
+	c := hostUDP(t, addr)
+	const size = 10000
+	sent := 0
+	for w.drops(stat.DropSocketQueue) == 0 {
+		if sent++; sent > 10000 {
+			t.Fatal("nothing is lost")
+		}
+		say(t, c, string(make([]byte, size)))
+		taken := uint64(sent)
+		w.eventually("it is taken", func() bool {
+			return w.stat.Get(stat.DatagramsToApp)+w.stat.Drops(stat.DropSocketQueue) == taken
+		})
+	}
+	w.do(func() {
+		if i := w.set.Sockets()[0]; i.Drops == 0 || i.RecvQueue == 0 {
+			t.Errorf("%+v", i)
+		}
+	})
+	for range sent - 1 {
+		s.receive()
+	}
+	say(t, c, "room")
+	if h, got := s.receive(); got != "room" || h.Drops == 0 {
+		t.Errorf("%d bytes, %+v", len(got), h)
+	}
+
+	host := newUDPHost()
+	idle := idleWorld(t, func(c *Config) { c.Host = host })
+	p := &publication{id: 1, datagrams: true, port: 53, family: stream.IPv4}
+	p.handle, _ = host.OpenDatagram(stream.IPv4, 1)
+	idle.set.published = append(idle.set.published, p)
+	idle.set.arrive(1)
+	idle.set.takeDatagrams()
+	if n := testing.AllocsPerRun(100, func() { idle.set.arrive(1); idle.set.takeDatagrams() }); n != 0 {
+		t.Errorf("%v allocations for one that is ready", n)
+	}
+}
+
+func (w *world) drops(r stat.Reason) (n uint64) {
+	w.do(func() { w.stat.Publish(); n = w.stat.Drops(r) })
+	return n
+}

@@ -103,6 +103,7 @@ type Set struct {
 	refusing        []*publication // whose connections nobody listens for
 	lastPublication Publication
 	heard           []*publication // UDP ports that have something
+	heardSpare      []*publication // the other half of the double buffer
 	flows           flows
 	trees           map[*tree]struct{}
 	questions       int     // to the Resolver that are not answered
