@@ -63,17 +63,18 @@ func TestNames(t *testing.T) {
 	s := newStreet(t, `policy = "host"`, "", fmt.Sprintf("resolvers = [%q]", there4))
 	nameserver(t, s.p, there4+":53", "shop.example", there4)
 	dir := testenv.OpenDir(t)
-	compilers := []string{"gcc", "musl-gcc"}
-	for _, cc := range compilers {
-		if out, err := exec.Command(cc, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", filepath.Join(dir, cc), "testdata/names.c").CombinedOutput(); err != nil {
-			t.Fatalf("%s names.c: %v\n%s", cc, err, out)
+	compilers := map[string][]string{"gcc": {"gcc"}, "musl": {"musl-gcc"}, "static-musl": {"musl-gcc", "-static"}}
+	for name, cc := range compilers {
+		argv := append(cc, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", filepath.Join(dir, name), "testdata/names.c")
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s names.c: %v\n%s", name, err, out)
 		}
 	}
 	netcon := func(flags ...string) []string {
 		return append(append(s.h.Prefix(), filepath.Join(buildDir(), "netcon"), "exec", "-run", filepath.Join(s.d.dir, "run"), "-n", "web"), flags...)
 	}
 	for _, flags := range [][]string{{"--"}, {"-enforce", "--"}} {
-		for _, cc := range compilers {
+		for cc := range compilers {
 			out, err := testenv.Try(nil, time.Minute, append(netcon(flags...), filepath.Join(dir, cc), "in", client4, client6)...)
 			if err != nil || !strings.Contains(out, "every name found") {
 				t.Errorf("%s %v: %v\n%s", cc, flags, err, out)
