@@ -62,7 +62,7 @@ type nameservice struct {
 }
 
 // maxStreams is how many TCP connections to nameservers a container may have.
-const maxStreams = 64
+const maxStreams = 32
 
 func (n *nameservice) asker(host bool) resolve.Asker {
 	return resolve.Asker{Network: n.network, Host: host, Dial: n.dialInside}

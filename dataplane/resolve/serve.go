@@ -14,7 +14,7 @@ import (
 // Bounds of one stream of queries.
 const (
 	streamIdle  = 30 * time.Second // without a whole query; RFC 7766 section 6.2.3
-	streamOpen  = 16               // queries that are not answered; then nothing is read
+	streamOpen  = 8                // queries that are not answered; then nothing is read
 	streamWrite = 10 * time.Second // for one answer to be taken
 )
 
