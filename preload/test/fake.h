@@ -44,6 +44,8 @@
 /* Delivered connections come from 192.0.2.1, ports counting up from here. */
 #define FAKE_PEER_PORT 30000
 
+/* Interfaces: lo with ::1/128, eth0 with FAKE_WEB6/64. */
+
 /* Names: one with both kinds of address, one with one, and as many as there may be. */
 #define FAKE_WEB "web"
 #define FAKE_WEB4 { 192, 0, 2, 7 }

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -28,7 +29,7 @@
 #include "../../shm/abi.h"
 #include "fake.h"
 
-enum state { IDLE, CONNECTING, CONNECTED, LISTENING, CLOSED, DATAGRAM };
+enum state { IDLE, CONNECTING, CONNECTED, LISTENING, CLOSED, DATAGRAM, NETLINK };
 
 struct option {
 	int level, name;
@@ -103,7 +104,7 @@ static struct sock *add(__u64 cookie, int fd, int family, enum state state)
 	*s = (struct sock){ .next = socks, .cookie = cookie, .fd = fd, .family = family, .state = state, .waiter = -1 };
 	s->local.family = (__u16)family;
 	socks = s;
-	watch(s, state == CONNECTED || state == DATAGRAM ? EPOLLIN | EPOLLRDHUP : 0, EPOLL_CTL_ADD);
+	watch(s, state == CONNECTED || state == DATAGRAM || state == NETLINK ? EPOLLIN | EPOLLRDHUP : 0, EPOLL_CTL_ADD);
 	return s;
 }
 
@@ -485,6 +486,61 @@ static int handle_datagram(struct sock *s, const struct nc_request *rq, struct n
 	return 0;
 }
 
+static void *put_message(struct nlmsghdr *m, int kind, size_t size)
+{
+	*m = (struct nlmsghdr){ .nlmsg_type = (__u16)kind, .nlmsg_flags = NLM_F_MULTI, .nlmsg_len = (__u32)NLMSG_LENGTH(size) };
+	return memset(NLMSG_DATA(m), 0, NLMSG_ALIGN(size));
+}
+
+static void put_attribute(struct nlmsghdr *m, int kind, const void *value, size_t size)
+{
+	struct rtattr *a = (void *)((char *)m + NLMSG_ALIGN(m->nlmsg_len));
+
+	a->rta_type = (unsigned short)kind;
+	a->rta_len = (unsigned short)RTA_LENGTH(size);
+	memcpy(RTA_DATA(a), value, size);
+	m->nlmsg_len = NLMSG_ALIGN(m->nlmsg_len) + RTA_LENGTH(size);
+}
+
+/* One record per interface, or address, and one that ends the list. */
+static int list_interfaces(struct sock *s)
+{
+	static const struct {
+		const char *name;
+		struct ifaddrmsg address;
+	} interfaces[] = {
+		{ "lo", { .ifa_family = AF_INET6, .ifa_prefixlen = 128, .ifa_scope = RT_SCOPE_HOST, .ifa_index = 1 } },
+		{ "eth0", { .ifa_family = AF_INET6, .ifa_prefixlen = 64, .ifa_index = 2 } },
+	};
+	static const struct in6_addr loopback = IN6ADDR_LOOPBACK_INIT, web = { { FAKE_WEB6 } };
+	union {
+		struct nlmsghdr header;
+		char room[256];
+	} m;
+
+	if (recv(s->fd, &m, sizeof m, MSG_DONTWAIT) < (ssize_t)sizeof m.header)
+		return 0;
+	int links = m.header.nlmsg_type == RTM_GETLINK;
+
+	for (size_t i = 0; i < sizeof interfaces / sizeof *interfaces; i++) {
+		if (links) {
+			struct ifinfomsg *info = put_message(&m.header, RTM_NEWLINK, sizeof *info);
+
+			info->ifi_index = (int)interfaces[i].address.ifa_index;
+			put_attribute(&m.header, IFLA_IFNAME, interfaces[i].name, strlen(interfaces[i].name) + 1);
+		} else {
+			struct ifaddrmsg *info = put_message(&m.header, RTM_NEWADDR, sizeof *info);
+
+			*info = interfaces[i].address;
+			put_attribute(&m.header, IFA_ADDRESS, i ? &web : &loopback, sizeof web);
+		}
+		(void)!send(s->fd, &m, m.header.nlmsg_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	(void)put_message(&m.header, NLMSG_DONE, sizeof(int));
+	(void)!send(s->fd, &m, m.header.nlmsg_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return 1;
+}
+
 static void restart(void)
 {
 	for (struct sock *s = socks, *next; s; s = next) {
@@ -551,6 +607,11 @@ static void handle(const struct nc_request *rq, int reply_fd, int sock_fd)
 	requests++;
 	if (rq->op == NC_SOCKET) {
 		add(rq->cookie, sock_fd, rq->family, rq->level == SOCK_DGRAM || rq->level == SOCK_RAW ? DATAGRAM : IDLE);
+		reply(reply_fd, &rp);
+		return;
+	}
+	if (rq->op == NC_NETLINK) {
+		add(rq->cookie, sock_fd, AF_NETLINK, NETLINK);
 		reply(reply_fd, &rp);
 		return;
 	}
@@ -643,7 +704,7 @@ static int serve(int fd)
 	if (n != (ssize_t)sizeof rq || rq.magic != NC_MAGIC || !rq.op || rq.op >= NC_OP_END || !c)
 		die("bad request");
 	memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-	if ((fds[1] >= 0) != (rq.op == NC_SOCKET || rq.op == NC_REVIVE))
+	if ((fds[1] >= 0) != (rq.op == NC_SOCKET || rq.op == NC_REVIVE || rq.op == NC_NETLINK))
 		die("wrong descriptors");
 	handle(&rq, fds[0], fds[1]);
 	return 1;
@@ -701,7 +762,7 @@ static void on_sock(struct sock *s, unsigned events)
 		return;
 	if (s->state == CONNECTED)
 		echo(s, events);
-	else if (s->state == DATAGRAM && echo_datagram(s))
+	else if ((s->state == DATAGRAM && echo_datagram(s)) || (s->state == NETLINK && list_interfaces(s)))
 		return;
 	else if (events & EPOLLHUP)
 		bury(s);
