@@ -74,6 +74,25 @@ int nc_take_datagram_error(int fd)
 	return -h.error;
 }
 
+/* Whether a poll of a kernel's socket would show an error now. */
+int nc_error_is_next(int fd)
+{
+	struct nc_datagram h;
+
+	return peek(fd, &h) >= 0 && (h.error || (h.flags & NC_D_EVENT));
+}
+
+/* 1 if the next there is to receive only said that the error queue has something; it is taken. */
+int nc_take_event(int fd)
+{
+	struct nc_datagram h;
+
+	if (peek(fd, &h) < 0 || h.error || !(h.flags & NC_D_EVENT))
+		return 0;
+	(void)nc_syscall6(__NR_recvfrom, fd, NC_ARG(&h), sizeof h, MSG_DONTWAIT, 0, 0);
+	return 1;
+}
+
 /* The size of the next datagram; 0: there is none. */
 int nc_next_datagram(int fd)
 {

@@ -21,8 +21,14 @@ void nc_datagrams_find(void);
 void nc_datagrams_passed(const struct msghdr *msg);
 int nc_take_datagram_error(int fd);
 int nc_next_datagram(int fd);
+int nc_error_is_next(int fd);
+int nc_take_event(int fd);
 int nc_is_known(uint64_t cookie, const struct nc_addr *remote, const struct nc_addr *source);
 void nc_make_known(uint64_t cookie, const struct nc_addr *remote, const struct nc_addr *source);
+
+/* poll.c */
+void nc_error_queue_wanted(int level, int option);
+int nc_polled(int ready, struct pollfd *fds, unsigned long n);
 
 /* datagram_control.c */
 void nc_control_out(struct msghdr *msg, const struct nc_datagram *h, uint32_t mark);

@@ -87,12 +87,15 @@ static long error_queue(int fd, uint32_t mark, struct msghdr *msg)
 	int err;
 
 	nc_request_init(&rq, NC_ERROR_QUEUE, 0);
-	err = nc_ask(fd, &rq, &rp);
+	/* The entry of an event was there before it: none goes unseen. */
+	while ((err = nc_ask(fd, &rq, &rp)) == -EAGAIN && nc_take_event(fd))
+		;
 	if (err)
 		return err;
 	if (rp.optlen < sizeof cause || rp.optlen > NC_OPT_MAX)
 		return -EPROTO;
-	(void)nc_take_datagram_error(fd);
+	if (!nc_take_datagram_error(fd))
+		(void)nc_take_event(fd);
 	for (size_t i = 0; i < sizeof cause; i++)
 		((unsigned char *)&cause)[i] = rp.opt[i];
 	n = rp.optlen - sizeof cause;

@@ -35,6 +35,15 @@ long sendfile(int out, int in, int64_t *offset, size_t n);
 
 #define P(x) ((void *)(x))
 
+static int is_poll(long nr)
+{
+#ifdef __NR_poll
+	if (nr == __NR_poll)
+		return 1;
+#endif
+	return nr == __NR_ppoll;
+}
+
 long syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
 	long n;
@@ -97,6 +106,8 @@ long syscall(long nr, long a, long b, long c, long d, long e, long f)
 			return writev((int)a, P(b), (int)c);
 		}
 	n = nc_syscall6(nr, a, b, c, d, e, f);
+	if (is_poll(nr) && n > 0)
+		return nc_polled((int)n, P(a), (unsigned long)b);
 	if ((nr == __NR_read || nr == __NR_readv) && n <= 0)
 		n = nc_received((int)a, n, (size_t)c);
 	if ((nr == __NR_write || nr == __NR_writev) && n < 0)

@@ -75,8 +75,11 @@
 #define O_CLOEXEC 02000000
 #define FD_CLOEXEC 1
 
+#define POLLIN 0x1
 #define POLLOUT 0x4
+#define POLLERR 0x8
 #define POLLHUP 0x10
+#define POLLRDNORM 0x40
 
 #define FIONREAD 0x541b
 #define SIOCOUTQ 0x5411 /* TIOCOUTQ */

@@ -50,6 +50,10 @@ void nc_find_next(void)
 	FIND(sendmsg, "sendmsg");
 	FIND(recvmmsg, "recvmmsg");
 	FIND(sendmmsg, "sendmmsg");
+	FIND(poll, "poll");
+	FIND(poll_chk, "__poll_chk");
+	FIND(ppoll, "ppoll");
+	FIND(ppoll_chk, "__ppoll_chk");
 	FIND(splice, "splice");
 	FIND(sendfile, "sendfile64");
 	if (!nc_next.sendfile)

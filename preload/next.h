@@ -30,6 +30,10 @@ struct nc_next {
 	long (*send)(int fd, const void *buf, size_t n, int flags);
 	long (*sendto)(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len);
 	long (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+	int (*poll)(struct pollfd *fds, unsigned long n, int timeout);
+	int (*poll_chk)(struct pollfd *fds, unsigned long n, int timeout, size_t room);
+	int (*ppoll)(struct pollfd *fds, unsigned long n, const struct nc_time *timeout, const void *mask);
+	int (*ppoll_chk)(struct pollfd *fds, unsigned long n, const struct nc_time *timeout, const void *mask, size_t room);
 	int (*recvmmsg)(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct nc_time *timeout);
 	int (*sendmmsg)(int fd, struct mmsghdr *msgs, unsigned n, int flags);
 	long (*splice)(int in, int64_t *in_offset, int out, int64_t *out_offset, size_t n, unsigned flags);

@@ -97,6 +97,8 @@ static int virtual_setsockopt(int fd, int level, int option, const void *value, 
 	for (socklen_t i = 0; i < len; i++)
 		rq.opt[i] = ((const unsigned char *)value)[i];
 	err = nc_ask(fd, &rq, &rp);
+	if (!err)
+		nc_error_queue_wanted(level, option);
 	/* Also what the native read goes by. */
 	if (!err && level == SOL_SOCKET && option == SO_RCVLOWAT)
 		(void)nc_sys5(__NR_setsockopt, fd, level, option, value, len);

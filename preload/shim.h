@@ -11,8 +11,8 @@
  *	mark.h		which descriptors are ours
  *	socket.c connect.c accept.c names.c options.c shutdown.c ioctl.c
  *			the hooks of control calls
- *	receive.c send.c splice.c
- *			what a pair's end cannot say of bytes
+ *	receive.c send.c splice.c poll.c
+ *			what a pair's end cannot say of bytes, and of errors
  *	datagram.c datagram_send.c datagram_receive.c datagram_control.c
  *			datagrams, which have a header in their pair
  *	epoll.c		sets that a new pair has to be in
@@ -24,19 +24,20 @@
  *	nss.c musl.c	names, for the two C libraries
  *	if_inet6.c	a file that says whether there is IPv6
  *
- * A virtual socket is one end of an AF_UNIX pair, so poll, epoll, dup, fork and
- * close are the kernel's and are not hooked. Nor are bytes of a stream: a read or
- * write is made first, and only one that moved none, or has a flag a pair does
+ * A virtual socket is one end of an AF_UNIX pair, so epoll, select, dup, fork and
+ * close are the kernel's and are not hooked; what poll found is looked at in a
+ * process that asked for an error queue. Nor are bytes of a stream hooked: a read
+ * or write is made first, and only one that moved none, or has a flag a pair does
  * not know, is looked at. In a process that has datagram sockets each read and
- * write first asks what the descriptor is. Calls that are not seen (stdio's) work; they take a
- * reset for an end.
+ * write first asks what the descriptor is. Calls that are not seen (stdio's) work;
+ * they take a reset for an end.
  *
  * Rules for everything here: no C library, no allocation, no locks, no output,
  * no signal state, nothing kept per descriptor. Hooks may run in a signal
  * handler, between vfork and exec, in several threads, and before our
  * constructor. The only memory that lives longer than a call is the
  * environment's copy (state.c) and the functions behind ours (next.c), both
- * written once, atomic words (attach.c, pair.c, datagram.c), a table of them
+ * written once, atomic words (attach.c, pair.c, datagram.c, poll.c), a table of them
  * that says which destinations are known (datagram.c), and what gethostbyname
  * gives out (musl.c).
  * Inside, functions return 0 or more, or -errno; hooks return through

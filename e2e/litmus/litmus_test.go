@@ -61,6 +61,7 @@ var knownStatic = map[string][]string{
 	"dgram_ping":             {"no destination:"},
 	"dgram_fork":             {"gone:"},
 	"dgram_shutdown":         {"send:", "recv, not waiting:"},
+	"dgram_error_poll":       {"refused, ", "IPv6, no peer, "},
 	"dgram_error_queue6":     {"recv:"},
 	"dgram_error_queue":      {"recv:"},
 	"dgram_refused_blocking": {"recv:", "poll:"},

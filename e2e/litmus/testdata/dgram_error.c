@@ -132,6 +132,45 @@ LITMUS(dgram_error_queue)
 	say("recv after: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
 }
 
+/* What poll and ppoll say of a socket with something in its error queue, and of others beside it. */
+static void say_polls(const char *what, int fd, int other)
+{
+	struct timespec limit = { .tv_sec = 5 }, none = { 0 };
+	struct pollfd p[3] = { { .fd = other, .events = POLLIN }, { .fd = -1, .events = POLLIN }, { .fd = fd, .events = POLLIN | POLLERR } };
+
+	say("%s, poll: %s", what, R(poll(p, 3, 5000)));
+	say("%s, poll: %s, %s", what, event_names((unsigned)p[0].revents), event_names((unsigned)p[2].revents));
+	p[2].events = POLLIN | POLLRDNORM | POLLOUT;
+	say("%s, ppoll: %s", what, R(ppoll(p, 3, &limit, NULL)));
+	say("%s, ppoll: %s, %s", what, event_names((unsigned)p[0].revents), event_names((unsigned)p[2].revents));
+	p[2].events = POLLIN;
+	say("%s, by number: %s", what, R(syscall(SYS_ppoll, p, 3L, &none, NULL, 0L)));
+	say("%s, by number: %s", what, event_names((unsigned)p[2].revents));
+}
+
+LITMUS(dgram_error_poll)
+{
+	int port = free_port(), a = udp(), b = udp(), c = udp6();
+	struct sockaddr_in6 dead = at6("::1", port);
+	char x[8];
+
+	NEED(bind_to(b, "127.0.0.1", 0) == 0);
+	NEED(!strcmp(set_option(a, IPPROTO_IP, IP_RECVERR, 1), "0"));
+	NEED(dial(a, "127.0.0.1", port) == 0 && send(a, "first", 5, 0) == 5);
+	say_polls("refused", a, b);
+	say_extended("refused", a, IPPROTO_IP, IP_RECVERR);
+	say("taken: %s", polled(a, 0));
+	say("empty: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
+	NEED(to(b, "x", 1, "127.0.0.1", port_of(b)) == 1);
+	say_polls("a datagram", b, a);
+	NEED(!strcmp(set_option(c, IPPROTO_IPV6, IPV6_RECVERR, 1), "0"));
+	NEED(sendto(c, "x", 1, 0, (struct sockaddr *)&dead, sizeof dead) == 1);
+	say_polls("IPv6, no peer", c, a);
+	say_extended("IPv6, no peer", c, IPPROTO_IPV6, IPV6_RECVERR);
+	say_extended("IPv6, no peer", c, IPPROTO_IPV6, IPV6_RECVERR);
+	say("IPv6, taken: %s", polled(c, 0));
+}
+
 LITMUS(dgram_error_queue6)
 {
 	int port = free_port(), a = udp6();
