@@ -680,23 +680,6 @@ LITMUS(dgram_overflow)
 	say("the rest was counted: %d", lost == sent - got);
 }
 
-LITMUS(dgram_order)
-{
-	int a = bound("127.0.0.1"), b = udp(), in_order = 1;
-
-	NEED(dial(b, "127.0.0.1", port_of(a)) == 0);
-	for (int i = 0; i < 5000; i++) {
-		int n = -1;
-
-		NEED(send(b, &i, sizeof i, 0) == sizeof i);
-		if (i % 50 != 49)
-			continue;
-		for (int j = i - 49; j <= i; j++)
-			in_order &= recv(a, &n, sizeof n, 0) == sizeof n && n == j;
-	}
-	say("in order: %d", in_order);
-}
-
 LITMUS(dgram_reuseport)
 {
 	int s[4], b[16], counts[4] = { 0 }, split = 0, steady = 1, total = 0, port = 0;

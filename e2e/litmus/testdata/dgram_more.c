@@ -40,6 +40,22 @@ static void say_read(const char *what, int fd)
 	say("%s: %s \"%s\"", what, r, b);
 }
 
+LITMUS(dgram_order)
+{
+	int a = bound(0), b = connected_to(a), in_order = 1;
+
+	for (int i = 0; i < 5000; i++) {
+		int n = -1;
+
+		NEED(send(b, &i, sizeof i, 0) == sizeof i);
+		if (i % 50 != 49)
+			continue;
+		for (int j = i - 49; j <= i; j++)
+			in_order &= recv(a, &n, sizeof n, 0) == sizeof n && n == j;
+	}
+	say("in order: %d", in_order);
+}
+
 static void in_child(void *arg)
 {
 	int *fds = arg;
