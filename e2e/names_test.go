@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"netcon/dataplane/container"
 	"netcon/internal/testenv"
 )
 
@@ -97,6 +98,21 @@ func TestNames(t *testing.T) {
 	}
 	if out := s.d.run(t, "in", time.Minute, "getent", "hosts", web6); !strings.Contains(out, "web.blue") {
 		t.Errorf("getent hosts %s: %s", web6, out)
+	}
+
+	// A Go program of its own.
+	for _, tt := range []struct{ container, name, want string }{
+		{"web", "shop.example", there4}, {"in", "shop.example", ""}, {"in", "web.blue", web4},
+	} {
+		c, err := container.Attach(filepath.Join(s.d.dir, "run"), tt.container)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ips, err := c.LookupNetIP(t.Context(), "ip4", tt.name)
+		if got := strings.Trim(fmt.Sprint(ips), "[]"); got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s, as a client: %s is %s, %v, want %q", tt.container, tt.name, got, err, tt.want)
+		}
+		_ = c.Close()
 	}
 
 	// An isolated container is refused, not left waiting.

@@ -3,14 +3,12 @@
 package container
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -83,42 +81,6 @@ func failure(call string, e syscall.Errno) error {
 		return fmt.Errorf("%s: %w", call, ErrDaemon)
 	}
 	return os.NewSyscallError(call, e)
-}
-
-// resolve returns the addresses that a host:port means, in the families that
-// network allows, which is a protocol, or that with 4 or 6. listen makes of an
-// empty host the unspecified addresses.
-func resolve(ctx context.Context, protocol, network, address string, listen bool) ([]netip.AddrPort, error) {
-	version, ok := strings.CutPrefix(network, protocol)
-	if !ok || version != "" && version != "4" && version != "6" {
-		return nil, net.UnknownNetworkError(network)
-	}
-	family := "ip" + version
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
-	if err != nil {
-		return nil, err
-	}
-	var ips []netip.Addr
-	switch {
-	case host != "":
-		ips, err = net.DefaultResolver.LookupNetIP(ctx, family, host)
-	case version == "4":
-		ips = []netip.Addr{netip.IPv4Unspecified()}
-	default: // dual stack; a dial goes to this host
-		ips = []netip.Addr{netip.IPv6Unspecified()}
-		if !listen {
-			ips = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-		}
-	}
-	list := make([]netip.AddrPort, 0, len(ips))
-	for _, ip := range ips {
-		list = append(list, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
-	}
-	return list, err
 }
 
 // family is the address family of a socket for an address.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,7 @@ func (c *Container) DialContext(ctx context.Context, network, address string) (n
 	if protocol != "udp" {
 		protocol = "tcp"
 	}
-	targets, err := resolve(ctx, protocol, network, address, false)
+	targets, err := c.resolve(ctx, protocol, network, address, false)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
@@ -82,32 +83,38 @@ func (c *Container) connect(ctx context.Context, fd int, to netip.AddrPort) erro
 	if e := launch.SetMark(fd, shm.MarkUsed); e != 0 {
 		return failure("connect", e)
 	}
-	reply, e := c.requests.Begin(r, -1)
-	if e != 0 {
+	if _, e, err := c.await(ctx, r); err != nil {
+		return err
+	} else if e != 0 {
 		return failure("connect", e)
 	}
-	if err := unix.SetNonblock(reply, true); err != nil {
-		_ = unix.Close(reply)
-		return os.NewSyscallError("connect", err)
+	return nil
+}
+
+// await asks, and waits for the answer or the end of ctx.
+func (c *Container) await(ctx context.Context, r *shm.Request) (*shm.Reply, syscall.Errno, error) {
+	fd, e := c.requests.Begin(r, -1)
+	if e != 0 {
+		return nil, e, nil
 	}
-	f := os.NewFile(uintptr(reply), "reply")
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, 0, err
+	}
+	f := os.NewFile(uintptr(fd), "reply")
 	defer f.Close()
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(past) })()
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
+	var reply *shm.Reply
 	err = raw.Read(func(fd uintptr) bool {
-		_, e = launch.Answer(int(fd))
-		return e != unix.EAGAIN
+		reply, e = launch.Answer(int(fd))
+		return e != unix.EAGAIN || reply.Magic == shm.Magic // that is the answer
 	})
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return context.Cause(ctx)
-	case err != nil:
-		return err
-	case e != 0:
-		return failure("connect", e)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = context.Cause(ctx)
 	}
-	return nil
+	return reply, e, err
 }

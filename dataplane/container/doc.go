@@ -7,7 +7,7 @@
 //	c, err := container.Attach("", "web")	// the container "web" of the default daemon
 //	l, err := c.Listen("tcp", ":80")
 //	go http.Serve(l, nil)
-//	conn, err := c.Dial("tcp", "10.42.0.7:5432")
+//	conn, err := c.Dial("tcp", "db:5432")	// by name or address
 //	p, err := c.ListenPacket("udp", ":53")
 //
 //	http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
@@ -16,9 +16,10 @@
 //
 // As the preload library does: each socket is one end of an AF_UNIX pair whose
 // other end the daemon has, control calls are requests on the attach socket, and
-// bytes go through the pair (shm/abi.h), datagrams with a header. So Go's poller, deadlines and all that
-// package net does with a file work, and what is read or written costs what it
-// costs on a Unix socket.
+// bytes go through the pair (shm/abi.h), datagrams with a header. So Go's poller,
+// deadlines and all that package net does with a file work, and what is read or
+// written costs what it costs on a Unix socket. Names are asked of the daemon: those of the network's
+// containers are answered, others go where the container's policy lets them.
 //
 // # Ownership and concurrency
 //
@@ -28,9 +29,9 @@
 //
 // # Limits
 //
-// Names are looked up by the host's resolver, and tried one after the other. A
-// read that finds the connection reset asks the daemon for the error, which costs
-// a round trip.
+// The addresses of a name, 12 at most, are tried one after the other. A read that
+// finds the connection reset asks the daemon for the error, which costs a round
+// trip.
 //
 // # Not supported
 //

@@ -31,7 +31,7 @@ var _ net.Listener = (*Listener)(nil)
 // Listen listens on an address; network is tcp, tcp4 or tcp6. No host is all of
 // the container's addresses, port 0 any port.
 func (c *Container) Listen(network, address string) (net.Listener, error) {
-	targets, err := resolve(context.Background(), "tcp", network, address, true)
+	targets, err := c.resolve(context.Background(), "tcp", network, address, true)
 	if err == nil && len(targets) == 0 {
 		err = errors.New("no address")
 	}

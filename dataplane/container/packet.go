@@ -47,7 +47,7 @@ var (
 // ListenPacket opens a UDP socket at an address; network is udp, udp4 or udp6. No
 // host is all of the container's addresses, port 0 any port.
 func (c *Container) ListenPacket(network, address string) (net.PacketConn, error) {
-	targets, err := resolve(context.Background(), "udp", network, address, true)
+	targets, err := c.resolve(context.Background(), "udp", network, address, true)
 	if err == nil && len(targets) == 0 {
 		err = errors.New("no address")
 	}

@@ -33,7 +33,9 @@ func main() {
 		n := number(a[3])
 		errs := make(chan error, n)
 		for i := range n {
-			go func() { errs <- client(netip.AddrPortFrom(netip.MustParseAddr(a[1]), uint16(number(a[2]))), i, number(a[4])) }()
+			go func() {
+				errs <- client(netip.AddrPortFrom(netip.MustParseAddr(a[1]), uint16(number(a[2]))), i, number(a[4]))
+			}()
 		}
 		for range n {
 			err = errors.Join(err, <-errs)
