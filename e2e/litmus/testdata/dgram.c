@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Datagrams: names, boundaries, addresses, errors, queues. */
+/* Datagrams: names, boundaries, addresses, control messages, queues. */
 #include "dgram.h"
 
 int udp(void)
@@ -22,7 +22,7 @@ int udp6(void)
 	return fd;
 }
 
-static int bound(const char *ip)
+int udp_at(const char *ip)
 {
 	int fd = udp();
 
@@ -30,7 +30,7 @@ static int bound(const char *ip)
 	return fd;
 }
 
-static int bound6(const char *ip)
+int udp6_at(const char *ip)
 {
 	struct sockaddr_in6 a = at6(ip, 0);
 	int fd = udp6();
@@ -86,7 +86,7 @@ static void say_names(const char *what, int fd)
 	say("%s: getpeername %s: %s", what, r, *r == '0' ? address(&a, len) : "-");
 }
 
-static void say_received(const char *what, int fd)
+void say_received(const char *what, int fd)
 {
 	struct sockaddr_storage a = { 0 };
 	socklen_t len = sizeof a;
@@ -99,7 +99,7 @@ static void say_received(const char *what, int fd)
 LITMUS(dgram_names)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
-	int a = udp(), b = bound("127.0.0.1");
+	int a = udp(), b = udp_at("127.0.0.1");
 
 	say_names("fresh", a);
 	say("connect: %s", R(dial(a, "127.0.0.1", port_of(b))));
@@ -127,7 +127,7 @@ LITMUS(dgram_names)
 LITMUS(dgram_names6)
 {
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
-	int a = udp6(), b = bound6("::");
+	int a = udp6(), b = udp6_at("::");
 
 	say_names("fresh", a);
 	say_names("bound", b);
@@ -168,7 +168,7 @@ LITMUS(dgram_bind_errors)
 
 LITMUS(dgram_boundaries)
 {
-	int a = bound("127.0.0.1"), b = udp();
+	int a = udp_at("127.0.0.1"), b = udp();
 	char x[8] = "", y[8] = "";
 	struct iovec out[3] = { { "ab", 2 }, { NULL, 0 }, { "cde", 3 } }, in[2] = { { x, 2 }, { y, 7 } };
 
@@ -193,7 +193,7 @@ LITMUS(dgram_boundaries)
 
 LITMUS(dgram_truncation)
 {
-	int a = bound("127.0.0.1"), b = udp();
+	int a = udp_at("127.0.0.1"), b = udp();
 	char x[16] = "";
 	struct iovec iov = { x, 4 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -219,7 +219,7 @@ LITMUS(dgram_truncation)
 
 LITMUS(dgram_names_of_senders)
 {
-	int a = bound("0.0.0.0"), b = bound("127.0.0.1"), c = udp();
+	int a = udp_at("0.0.0.0"), b = udp_at("127.0.0.1"), c = udp();
 	struct sockaddr_in from;
 	char x[8];
 	socklen_t len = 5;
@@ -276,7 +276,7 @@ LITMUS(dgram_send_errors)
 LITMUS(dgram_large)
 {
 	static char out[65527], in[65536];
-	int a = bound("0.0.0.0"), b = udp(), c = bound6("::"), d = udp6();
+	int a = udp_at("0.0.0.0"), b = udp(), c = udp6_at("::"), d = udp6();
 
 	for (size_t i = 0; i < sizeof out; i++)
 		out[i] = (char)(i * 7);
@@ -290,7 +290,7 @@ LITMUS(dgram_large)
 
 LITMUS(dgram_connected)
 {
-	int a = bound("127.0.0.1"), b = bound("127.0.0.1"), c = bound("127.0.0.1");
+	int a = udp_at("127.0.0.1"), b = udp_at("127.0.0.1"), c = udp_at("127.0.0.1");
 	char x[8];
 
 	NEED(to(c, "before", 6, "127.0.0.1", port_of(a)) == 6);
@@ -309,7 +309,7 @@ LITMUS(dgram_connected)
 
 LITMUS(dgram_dual_stack)
 {
-	int a = bound6("::"), b = udp(), c = udp6(), d = bound("127.0.0.1"), only = udp6();
+	int a = udp6_at("::"), b = udp(), c = udp6(), d = udp_at("127.0.0.1"), only = udp6();
 	struct sockaddr_in6 any = at6("::", 0);
 	struct sockaddr_in four = at("127.0.0.1", port_of(d));
 
@@ -362,7 +362,7 @@ static void say_controls(const char *what, struct msghdr *m)
 	}
 }
 
-static void say_message(const char *what, int fd, size_t room)
+void say_message(const char *what, int fd, size_t room)
 {
 	char b[64] = "", control[512];
 	struct iovec iov = { b, sizeof b - 1 };
@@ -376,7 +376,7 @@ static void say_message(const char *what, int fd, size_t room)
 
 LITMUS(dgram_pktinfo)
 {
-	int a = bound("0.0.0.0"), b = udp(), c = bound6("::"), d = udp6();
+	int a = udp_at("0.0.0.0"), b = udp(), c = udp6_at("::"), d = udp6();
 
 	say("IP_PKTINFO: %s", set_option(a, IPPROTO_IP, IP_PKTINFO, 1));
 	NEED(to(b, "lo", 2, "127.0.0.1", port_of(a)) == 2);
@@ -432,7 +432,7 @@ LITMUS(dgram_controls)
 {
 	struct in_pktinfo source = { 0 }, foreign = { 0 };
 	struct in6_pktinfo source6 = { 0 };
-	int a = bound("0.0.0.0"), b = udp(), c = bound6("::"), d = udp6(), v;
+	int a = udp_at("0.0.0.0"), b = udp(), c = udp6_at("::"), d = udp6(), v;
 	unsigned char byte = 0x28;
 
 	set_option(a, IPPROTO_IP, IP_RECVTTL, 1);
@@ -482,7 +482,7 @@ LITMUS(dgram_controls)
 
 LITMUS(dgram_mmsg)
 {
-	int a = bound("127.0.0.1"), b = udp();
+	int a = udp_at("127.0.0.1"), b = udp();
 	static char text[20][8];
 	struct sockaddr_in dest = at("127.0.0.1", port_of(a)), from[20], bad = at("127.0.0.1", 0);
 	struct iovec iov[20];
@@ -527,7 +527,7 @@ LITMUS(dgram_mmsg)
 /* Control messages of every message of a list. */
 LITMUS(dgram_mmsg_controls)
 {
-	int a = bound("127.0.0.1"), b = udp(), v[2] = { 41, 42 };
+	int a = udp_at("127.0.0.1"), b = udp(), v[2] = { 41, 42 };
 	struct sockaddr_in dest = at("127.0.0.1", port_of(a));
 	union {
 		struct cmsghdr c;
@@ -565,7 +565,7 @@ LITMUS(dgram_mmsg_controls)
 
 LITMUS(dgram_sizes)
 {
-	int a = bound("127.0.0.1"), b = udp(), n = -1;
+	int a = udp_at("127.0.0.1"), b = udp(), n = -1;
 
 	SAY_CALL("FIONREAD of nothing: %s %d", ioctl(a, FIONREAD, &n), n);
 	NEED(to(b, "12345", 5, "127.0.0.1", port_of(a)) == 5);
@@ -605,7 +605,7 @@ LITMUS(dgram_waiting)
 
 LITMUS(dgram_shutdown)
 {
-	int a = bound("127.0.0.1"), b = udp();
+	int a = udp_at("127.0.0.1"), b = udp();
 	char x[8];
 
 	say("unconnected: %s", R(shutdown(b, SHUT_WR)));
@@ -640,7 +640,7 @@ static void *late_shutdown(void *fd)
 
 LITMUS(dgram_shutdown_wakes)
 {
-	int a = bound("127.0.0.1");
+	int a = udp_at("127.0.0.1");
 	pthread_t t;
 	char x[8];
 
@@ -651,7 +651,7 @@ LITMUS(dgram_shutdown_wakes)
 
 LITMUS(dgram_overflow)
 {
-	int a = bound("127.0.0.1"), b = udp(), sent = 0, got = 0, lost = 0;
+	int a = udp_at("127.0.0.1"), b = udp(), sent = 0, got = 0, lost = 0;
 	char block[1024] = "", control[64];
 	struct iovec iov = { block, sizeof block };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -716,71 +716,4 @@ LITMUS(dgram_reuseport)
 	for (int i = 0; i < 4; i++)
 		split += counts[i] > 0;
 	say("all %d, each flow at one socket %d, more than one socket %d", total == 48, steady, split > 1);
-}
-
-LITMUS(dgram_multicast)
-{
-	struct ip_mreqn group = { 0 };
-	struct sockaddr_in dest;
-	int a = bound("0.0.0.0"), b = udp(), c = udp(), second = udp();
-	char x[8];
-
-	inet_pton(AF_INET, "239.1.2.3", &group.imr_multiaddr);
-	inet_pton(AF_INET, "10.42.0.1", &group.imr_address);
-	dest = at("239.1.2.3", port_of(a));
-	say("join: %s", R(setsockopt(a, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group)));
-	say("again: %s", R(setsockopt(a, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group)));
-	say("interface: %s", R(setsockopt(b, IPPROTO_IP, IP_MULTICAST_IF, &group.imr_address, 4)));
-	say("send: %s", R(sendto(b, "group", 5, 0, (struct sockaddr *)&dest, sizeof dest)));
-	say_received("member", a);
-	set_option(a, IPPROTO_IP, IP_RECVTTL, 1);
-	set_option(b, IPPROTO_IP, IP_MULTICAST_TTL, 5);
-	say("send: %s", R(sendto(b, "ttl", 3, 0, (struct sockaddr *)&dest, sizeof dest)));
-	say_message("member", a, 512);
-	say("loop off: %s", set_option(b, IPPROTO_IP, IP_MULTICAST_LOOP, 0));
-	say("send: %s", R(sendto(b, "quiet", 5, 0, (struct sockaddr *)&dest, sizeof dest)));
-	settle();
-	say("member: %s", R(recv(a, x, 8, MSG_DONTWAIT)));
-	set_option(b, IPPROTO_IP, IP_MULTICAST_LOOP, 1);
-	set_option(a, SOL_SOCKET, SO_REUSEADDR, 1);
-	set_option(second, SOL_SOCKET, SO_REUSEADDR, 1);
-	say("second bind: %s", R(bind_to(second, "0.0.0.0", port_of(a))));
-	say("second join: %s", R(setsockopt(second, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group)));
-	say("send: %s", R(sendto(b, "all", 3, 0, (struct sockaddr *)&dest, sizeof dest)));
-	say_message("first of all", a, 512);
-	say_received("second of all", second);
-	say("leave: %s", R(setsockopt(a, IPPROTO_IP, IP_DROP_MEMBERSHIP, &group, sizeof group)));
-	say("leave again: %s", R(setsockopt(a, IPPROTO_IP, IP_DROP_MEMBERSHIP, &group, sizeof group)));
-	inet_pton(AF_INET, "10.1.2.3", &group.imr_multiaddr);
-	say("no group: %s", R(setsockopt(c, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group)));
-	NEED(setsockopt(c, IPPROTO_IP, IP_MULTICAST_IF, &group.imr_address, 4) == 0);
-	say("connect: %s", R(dial(c, "239.1.2.3", 99)));
-	say("bind to group: %s", R(bind_to(udp(), "239.1.2.3", 0)));
-}
-
-LITMUS(dgram_multicast6)
-{
-	struct ipv6_mreq group = { .ipv6mr_interface = 0 };
-	struct sockaddr_in6 dest;
-	int a = bound6("::"), b = bound6("fd42::1");
-
-	inet_pton(AF_INET6, "ff15::42", &group.ipv6mr_multiaddr);
-	dest = at6("ff15::42", port_of(a));
-	say("join: %s", R(setsockopt(a, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group)));
-	say("again: %s", R(setsockopt(a, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group)));
-	say("send: %s", R(sendto(b, "group", 5, 0, (struct sockaddr *)&dest, sizeof dest)));
-	say_received("member", a);
-	say("leave: %s", R(setsockopt(a, IPPROTO_IPV6, IPV6_LEAVE_GROUP, &group, sizeof group)));
-	say("leave again: %s", R(setsockopt(a, IPPROTO_IPV6, IPV6_LEAVE_GROUP, &group, sizeof group)));
-}
-
-LITMUS(dgram_broadcast)
-{
-	int a = bound("0.0.0.0"), b = udp();
-
-	set_option(a, IPPROTO_IP, IP_PKTINFO, 0);
-	say("not allowed: %s", R(to(b, "x", 1, "10.42.0.255", port_of(a))));
-	say("SO_BROADCAST: %s", set_option(b, SOL_SOCKET, SO_BROADCAST, 1));
-	say("allowed: %s", R(to(b, "all", 3, "10.42.0.255", port_of(a))));
-	say_received("all", a);
 }

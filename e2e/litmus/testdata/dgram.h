@@ -7,8 +7,16 @@
 
 int udp(void);
 int udp6(void);
+
+/* Bound to an address, and any port. */
+int udp_at(const char *ip);
+int udp6_at(const char *ip);
 long to(int fd, const char *text, size_t n, const char *ip, int port);
 long to6(int fd, const char *text, size_t n, const char *ip, int port);
 const char *address(const void *from, socklen_t len);
+
+/* Receives and tells what, of whom; and with its flags and control messages. */
+void say_received(const char *what, int fd);
+void say_message(const char *what, int fd, size_t room);
 
 #endif
