@@ -82,7 +82,7 @@ var compilers = []struct {
 	{name: "musl", argv: musl},
 	// A dynamic program below a static one: the library's own messages pass the
 	// supervisor's filter, and what the program does on streams.
-	{name: "below", argv: []string{"gcc"}, below: []string{"gcc", "-static"}, only: regexp.MustCompile("^dgram_|^errno_refused$|^getifaddrs$")},
+	{name: "below", argv: []string{"gcc"}, below: []string{"gcc", "-static"}, only: regexp.MustCompile("^dgram|^foreign_|^errno_refused$|^getifaddrs$")},
 	// What musl does in another way than glibc's static library.
 	{name: "musl-static", argv: append(musl[:len(musl):len(musl)], "-static"), static: true, only: regexp.MustCompile("^(getifaddrs|if_names|ifreq|netlink)$")},
 }
