@@ -181,6 +181,96 @@ func TestSaturatedClient(t *testing.T) {
 	}
 }
 
+// A client that is slow itself is named, and one that is not in a hurry is not.
+func TestSlowClientIsNamed(t *testing.T) {
+	s := newSite(t)
+	veth, err := ParseSystem("kernel-veth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want bool
+	}{
+		{"slow", []string{"-burn", "200"}, true},
+		{"slow and seldom asked", []string{"-burn", "200", "-rate", "500"}, false},
+	} {
+		w := closedLoop("16")
+		// What else runs here is no part of this.
+		urgent := []string{"chrt", "--fifo", "1"}
+		w.Serve = func(ctx context.Context, b *Bed) error {
+			b.Server.Prefix, b.Client.Prefix = urgent, urgent
+			return serveEcho()(ctx, b)
+		}
+		w.Run = func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
+			r, err := b.load(ctx, m, d, echoPort, append([]string{"-conns", "16"}, c.args...)...)
+			if err != nil {
+				return err
+			}
+			return m.load(&r, "closed loop")
+		}
+		m, _ := measured(t, s, veth, w, 2*time.Second)
+		if got := slices.ContainsFunc(m.Marks, func(mark string) bool { return strings.HasPrefix(mark, "client saturated") }); got != c.want {
+			t.Errorf("a client that is %s used %.2f s of %.2f s: marks %q", c.name, m.Spent.Client, m.Spent.Seconds, m.Marks)
+		}
+	}
+}
+
+// The client's share of the processor time is measured: that of one who burns,
+// that beside a server who burns, and half where both do the same.
+func TestClientShare(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		name        string
+		server      []string
+		client      []string
+		least, most float64
+	}{
+		{"both ends do the same", nil, nil, 0.3, 0.7},
+		{"the server burns", []string{"-burn", "1000"}, nil, 0, 0.25},
+		{"the client burns", nil, []string{"-burn", "1000"}, 0.75, 1},
+	} {
+		w := closedLoop("16", c.server...)
+		w.Calibrated, w.Run = true, func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
+			r, err := b.load(ctx, m, d, echoPort, append([]string{"-conns", "16"}, c.client...)...)
+			if err != nil {
+				return err
+			}
+			return m.load(&r, "closed loop")
+		}
+		r := &runner{site: s, Options: Options{Time: time.Second}, up: map[string]*Pair{}, progress: &progress{}}
+		share, err := r.clientShare(t.Context(), plan{Workload: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: the client's share is %.2f", c.name, share)
+		if share < c.least || share > c.most {
+			t.Errorf("%s: the client's share is %.2f, want %.2f to %.2f", c.name, share, c.least, c.most)
+		}
+	}
+}
+
+// The client goes from those who have the baseline's, not from others.
+func TestCalibrate(t *testing.T) {
+	list := samples("w", false, []float64{100}, []float64{50})
+	list[1].CPU.Machine = 18
+	other := *list[1]
+	other.System, other.CPU = "kernel-veth", &CPU{Machine: 8}
+	list = append(list, &other)
+	bed := func(same bool) *Bed { return &Bed{Pair: &Pair{BaselineClient: same}} }
+	turns := []*turn{{name: Baseline, bed: bed(true)}, {name: Default, bed: bed(true)}, {name: "kernel-veth", bed: bed(false)}}
+	calibrate(0.4, list, turns)
+	for i, want := range []float64{6, 14} {
+		if v := list[i].CPU.ServerSide; v == nil || *v != want {
+			t.Errorf("%s: server side %v, want %v", list[i].System, v, want)
+		}
+	}
+	if list[2].CPU.ServerSide != nil {
+		t.Error("another client was taken away")
+	}
+}
+
 // What a client used is the part after Begin of what it says itself: a shell that
 // spins. And the parts are the whole.
 func TestClientTimeIsMeasured(t *testing.T) {

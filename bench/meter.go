@@ -21,11 +21,11 @@ type Meter struct {
 	profile       string // where perf writes; "": it does not look
 	perf          *Process
 	calls         struct{ server, carriers *callCounter }
+	threads       struct{ server, client time.Duration } // what the receive threads used
 }
 
 // Begin begins the interval in which client, which runs, is measured; nil: there
-// is none. A second
-// interval of the same sample is not measured.
+// is none. A second interval of the same sample is not measured.
 func (m *Meter) Begin(client *Process) (err error) {
 	if m.Spent != nil {
 		return nil
@@ -69,6 +69,8 @@ func (m *Meter) End() error {
 	}
 	s := after.since(m.before, m.groups(), group, used)
 	m.Spent = &s
+	m.threads.server = after.ofProcesses(m.bed.threads.server) - m.before.ofProcesses(m.bed.threads.server)
+	m.threads.client = after.ofProcesses(m.bed.threads.client) - m.before.ofProcesses(m.bed.threads.client)
 	if m.calls.server != nil {
 		m.Calls.Server = float64(m.calls.server.stop())
 	}

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func Plot(res *Results, dir string) (map[string][]string, error) {
 		for _, draw := range []struct {
 			kind string
 			make func(string, []*Row) (*plot.Plot, error)
-		}{{"values", bars}, {"latency", distributions}, {"held", held}} {
+		}{{"values", bars}, {"latency", distributions}, {"memory", heldMemory}, {"rate", heldRate}} {
 			p, err := draw.make(name, rows)
 			if err != nil {
 				return nil, fmt.Errorf("draw %s of %s: %w", draw.kind, name, err)
@@ -157,34 +158,51 @@ func (rarity) Ticks(_, _ float64) (t []plot.Tick) {
 	return t
 }
 
-// held draws memory per connection over the connections that were held.
-func held(name string, rows []*Row) (*plot.Plot, error) {
+// heldMemory draws memory per connection over the connections that were held.
+func heldMemory(name string, rows []*Row) (*plot.Plot, error) {
+	return held(name, "bytes per connection", rows, func(h *Held) float64 { return h.Server + h.Shared + h.Carriers + h.Slab })
+}
+
+// heldRate draws what busy connections get done over the connections that were
+// held meanwhile.
+func heldRate(name string, rows []*Row) (*plot.Plot, error) {
+	return held(name, fmt.Sprintf("requests/s of %d busy connections", activeConnections), rows, func(h *Held) float64 { return h.Rate })
+}
+
+// held draws a figure over the connections that were held, its median with its
+// range.
+func held(name, label string, rows []*Row, figure func(*Held) float64) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = name
-	p.X.Label.Text, p.Y.Label.Text = "connections held", "bytes per connection"
+	p.X.Label.Text, p.Y.Label.Text = "connections held", label
 	p.Y.Min, p.Legend.Top = 0, true
 	drawn := 0
 	for i, r := range rows {
 		points := map[int][]float64{}
 		for _, s := range r.Samples {
-			for _, m := range s.HeldCurve {
-				points[m.Connections] = append(points[m.Connections], m.Server+m.Shared+m.Carriers+m.Slab)
+			for _, h := range s.HeldCurve {
+				points[h.Connections] = append(points[h.Connections], figure(h))
 			}
 		}
-		var xy plotter.XYs
-		for c, v := range points {
-			xy = append(xy, plotter.XY{X: float64(c), Y: spread(v).Median})
+		var xy spreadsUp
+		for _, c := range slices.Sorted(maps.Keys(points)) {
+			v := spread(points[c])
+			xy.XYs = append(xy.XYs, plotter.XY{X: float64(c), Y: v.Median})
+			xy.YErrors = append(xy.YErrors, struct{ Low, High float64 }{v.Median - v.Least, v.Most - v.Median})
 		}
-		if len(xy) == 0 {
+		if len(xy.XYs) == 0 {
 			continue
 		}
-		slices.SortFunc(xy, func(a, b plotter.XY) int { return int(a.X - b.X) })
-		line, dots, err := plotter.NewLinePoints(xy)
+		line, dots, err := plotter.NewLinePoints(xy.XYs)
 		if err != nil {
 			return nil, err
 		}
-		line.Color, dots.Color = plotutil.Color(i), plotutil.Color(i)
-		p.Add(line, dots)
+		whiskers, err := plotter.NewYErrorBars(xy)
+		if err != nil {
+			return nil, err
+		}
+		line.Color, dots.Color, whiskers.Color = plotutil.Color(i), plotutil.Color(i), plotutil.Color(i)
+		p.Add(line, dots, whiskers)
 		p.Legend.Add(r.System, line, dots)
 		drawn++
 	}
@@ -192,4 +210,10 @@ func held(name string, rows []*Row) (*plot.Plot, error) {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// spreadsUp are points with ranges upwards and downwards.
+type spreadsUp struct {
+	plotter.XYs
+	plotter.YErrors
 }

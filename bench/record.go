@@ -11,10 +11,13 @@ import (
 	"os"
 )
 
-// Record is one line of a results file: facts come first, then samples.
+// Record is one line of a results file: facts come first, then samples, and
+// after those of a workload its profiles.
 type Record struct {
 	Facts  *Facts  `json:"facts,omitempty"`
 	Sample *Sample `json:"sample,omitempty"`
+
+	Profile *Profile `json:"profile,omitempty"`
 }
 
 // Sample is one turn of one system.
@@ -41,9 +44,9 @@ type Sample struct {
 	Memory  *Memory            `json:"memory,omitempty"` // with the most connections that were held
 	Extra   map[string]float64 `json:"extra,omitempty"`
 
-	HeldCurve []*Memory `json:"held,omitempty"` // with each number of connections
-	Text      string    `json:"text,omitempty"` // of Go benchmarks
-	Path      *Path     `json:"path,omitempty"`
+	HeldCurve []*Held `json:"held,omitempty"` // with each number of connections
+	Text      string  `json:"text,omitempty"` // of Go benchmarks
+	Path      *Path   `json:"path,omitempty"`
 
 	Marks []string `json:"marks,omitempty"` // what makes the sample doubtful
 	Error string   `json:"error,omitempty"` // there is no value
@@ -61,6 +64,10 @@ type CPU struct {
 	Carriers   float64  `json:"carriers"`
 	Kernel     float64  `json:"kernel"`
 	ServerSide *float64 `json:"server_side,omitempty"` // without a calibrated client
+
+	// ClientShare is the client's part of what the baseline takes, as it was
+	// measured for this workload; given with the baseline's samples.
+	ClientShare float64 `json:"client_share,omitempty"`
 }
 
 // Calls is system calls per request.
@@ -79,6 +86,16 @@ type Memory struct {
 	Slab        float64 `json:"slab"`     // the kernel's, both ends
 }
 
+// Held is what comes with a number of connections that are held, idle but for a
+// message a minute.
+type Held struct {
+	Memory
+	Opened float64 `json:"opened"` // connections a second, a few at a time
+	Rate   float64 `json:"rate"`   // requests a second of activeConnections others meanwhile
+	P50    float64 `json:"p50"`    // of their latency, in us
+	P99    float64 `json:"p99"`
+}
+
 // Write writes records as JSON lines.
 func Write(w io.Writer, records ...Record) error {
 	e := json.NewEncoder(w)
@@ -92,8 +109,9 @@ func Write(w io.Writer, records ...Record) error {
 
 // Results is a results file.
 type Results struct {
-	Facts   Facts
-	Samples []*Sample
+	Facts    Facts
+	Samples  []*Sample
+	Profiles []*Profile
 }
 
 // Load reads a results file.
@@ -117,6 +135,9 @@ func Load(path string) (*Results, error) {
 		}
 		if r.Sample != nil {
 			res.Samples = append(res.Samples, r.Sample)
+		}
+		if r.Profile != nil {
+			res.Profiles = append(res.Profiles, r.Profile)
 		}
 	}
 	if len(res.Samples) == 0 {

@@ -24,7 +24,7 @@ func Report(w io.Writer, res *Results, plots map[string][]string) error {
 		if n < 0 {
 			n = len(rows)
 		}
-		section(&b, rows[:n], plots[rows[0].Workload])
+		section(&b, rows[:n], plots[rows[0].Workload], res.Profiles)
 		rows = rows[n:]
 	}
 	b.WriteString("\nProgram versions: ")
@@ -38,7 +38,7 @@ func Report(w io.Writer, res *Results, plots map[string][]string) error {
 }
 
 // section writes one workload.
-func section(b *strings.Builder, rows []*Row, plots []string) {
+func section(b *strings.Builder, rows []*Row, plots []string, profiles []*Profile) {
 	fmt.Fprintf(b, "\n### %s\n\n", rows[0].Workload)
 	if w := workloads[rows[0].Workload]; w != nil {
 		fmt.Fprintf(b, "What: %s.", w.About)
@@ -63,6 +63,20 @@ func section(b *strings.Builder, rows []*Row, plots []string) {
 			fmt.Fprintf(b, "\n| benchmark | %s |\n|---|---|\n%s\n", r.Unit, strings.Join(r.figures("| %s | %s |"), "\n"))
 		}
 	}
+	for _, p := range profiles {
+		if p.Workload == rows[0].Workload {
+			fmt.Fprintf(b, "\n%s\n", p.paragraph(rowOf(rows, p.System)))
+		}
+	}
+}
+
+// rowOf returns a system's row, or nil.
+func rowOf(rows []*Row, system string) *Row {
+	i := slices.IndexFunc(rows, func(r *Row) bool { return r.System == system })
+	if i < 0 {
+		return nil
+	}
+	return rows[i]
 }
 
 // nothing is in cells without a value.

@@ -164,7 +164,7 @@ func TestRender(t *testing.T) {
 	broken.System, broken.Error = "netcon+underlay=udp", "it | broke\nfor good"
 	heldSample := &Sample{
 		Workload: "held", System: Baseline, Value: 8000, Unit: "bytes/connection", Less: true, Path: &Path{Valid: true},
-		HeldCurve: []*Memory{{Connections: 1000, Slab: 8000}, {Connections: 4000, Slab: 9000}}, Memory: &Memory{Connections: 4000, Slab: 9000},
+		HeldCurve: []*Held{{Memory: Memory{Connections: 1000, Slab: 8000}, Rate: 5000}, {Memory: Memory{Connections: 4000, Slab: 9000}, Rate: 4000}}, Memory: &Memory{Connections: 4000, Slab: 9000},
 	}
 	path := save(t, "r", append(list, &broken, heldSample))
 	dir := t.TempDir()
@@ -183,7 +183,7 @@ func TestRender(t *testing.T) {
 		}
 		cells = n
 	}
-	for _, name := range []string{"pingpong-64-values", "pingpong-64-latency", "held-values", "held-held"} {
+	for _, name := range []string{"pingpong-64-values", "pingpong-64-latency", "held-values", "held-memory", "held-rate"} {
 		if !strings.Contains(string(text), "(plots/"+name+".svg)") {
 			t.Errorf("the report does not show %s", name)
 		}

@@ -34,8 +34,8 @@ type plan struct {
 	systems []System
 }
 
-// plan checks everything that can be checked before anything is made.
-func (o *Options) plan() ([]plan, error) {
+// choose returns what is asked for.
+func (o *Options) choose() ([]plan, error) {
 	list, err := pickWorkloads(o.Workloads, o.Form)
 	if err != nil {
 		return nil, err
@@ -55,16 +55,33 @@ func (o *Options) plan() ([]plan, error) {
 				if checked[name], err = ParseSystem(name); err != nil {
 					return nil, err
 				}
-				if err := checked[name].Check(o.Tools); err != nil {
-					return nil, err
-				}
 			}
 			p.systems = append(p.systems, checked[name])
 		}
-		if err := need("workload "+w.Name, w.Programs...); err != nil {
+		plans = append(plans, p)
+	}
+	return plans, nil
+}
+
+// plan checks everything that can be checked before anything is made.
+func (o *Options) plan() ([]plan, error) {
+	plans, err := o.choose()
+	if err != nil {
+		return nil, err
+	}
+	checked := map[string]bool{}
+	for _, p := range plans {
+		for _, s := range p.systems {
+			if !checked[s.Name()] {
+				if err := s.Check(o.Tools); err != nil {
+					return nil, err
+				}
+				checked[s.Name()] = true
+			}
+		}
+		if err := need("workload "+p.Name, p.Programs...); err != nil {
 			return nil, err
 		}
-		plans = append(plans, p)
 	}
 	if o.Profile != "" {
 		if err := need("-profile", "perf"); err != nil {
@@ -154,10 +171,15 @@ type runner struct {
 
 // turn is one system within a workload.
 type turn struct {
-	name string
-	bed  *Bed
-	err  error // it takes part no more
+	name  string
+	bed   *Bed
+	fails int
+	err   error // it takes part no more
 }
+
+// mostFails is how often a system may fail in a workload before it takes part no
+// more: what hangs takes half a minute each time.
+const mostFails = 2
 
 // workload runs one workload: all systems up, a server on each, rounds.
 func (r *runner) workload(ctx context.Context, p plan) error {
@@ -172,7 +194,13 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 				err = p.Serve(ctx, t.bed)
 			}
 		}
-		t.err = err
+		if err != nil {
+			t.err = err
+			s := &Sample{Workload: p.Name, System: t.name, Unit: p.Unit, Less: p.Less, Per: p.Per, Error: err.Error()}
+			if err := r.keep(Record{Sample: s}); err != nil {
+				return err
+			}
+		}
 	}
 	defer func() {
 		for _, t := range turns {
@@ -181,14 +209,23 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 			}
 		}
 	}()
+	var share float64
+	if r.calibrations(p.Workload) > 0 {
+		var err error
+		if share, err = r.clientShare(ctx, p); ctx.Err() != nil {
+			return context.Cause(ctx)
+		} else if err != nil {
+			r.progress.say(fmt.Sprintf("%s: the client is not calibrated: %v", p.Name, err))
+		}
+	}
 	for round := range r.Rounds {
 		var samples []*Sample
 		for _, t := range turns {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			r.progress.step(p.Name, t.name)
-			if t.err != nil && round > 0 {
+			r.progress.step(p.Workload, t.name)
+			if t.err != nil {
 				continue
 			}
 			samples = append(samples, r.sample(ctx, p.Workload, t, round))
@@ -196,7 +233,7 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx) // what failed for that says nothing
 		}
-		calibrate(p.Workload, samples, turns)
+		calibrate(share, samples, turns)
 		for _, s := range samples {
 			if err := r.keep(Record{Sample: s}); err != nil {
 				return err
@@ -227,12 +264,11 @@ func (r *runner) sample(ctx context.Context, w *Workload, t *turn, round int) *S
 	m := &Meter{bed: t.bed}
 	m.Workload, m.System, m.Round = w.Name, t.name, round
 	m.Unit, m.Less, m.Per = w.Unit, w.Less, w.Per
-	err := t.err
-	if err == nil {
-		err = r.measure(ctx, w, m)
-	}
-	if err != nil {
-		m.Error, t.err = err.Error(), err
+	if err := r.measure(ctx, w, m); err != nil {
+		m.Error = err.Error()
+		if t.fails++; t.fails == mostFails {
+			t.err = err
+		}
 	}
 	return &m.Sample
 }
@@ -259,21 +295,4 @@ func (r *runner) measure(ctx context.Context, w *Workload, m *Meter) error {
 	m.finish()
 	m.Path = m.bed.prove(before, after, m.Bytes, w.UDP)
 	return nil
-}
-
-// calibrate takes the client away: where both ends do the same work, it is half
-// of what the baseline takes for a request.
-func calibrate(w *Workload, samples []*Sample, turns []*turn) {
-	i := slices.IndexFunc(samples, func(s *Sample) bool { return s.System == Baseline && s.CPU != nil })
-	if !w.Symmetric || i < 0 {
-		return
-	}
-	client := samples[i].CPU.Machine / 2
-	for _, s := range samples {
-		k := slices.IndexFunc(turns, func(t *turn) bool { return t.name == s.System })
-		if s.CPU != nil && turns[k].bed.BaselineClient {
-			v := max(0, s.CPU.Machine-client)
-			s.CPU.ServerSide = &v
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -97,6 +98,87 @@ func TestPingPong(t *testing.T) {
 		}
 		if s.System == Default && (s.Path.Server.Bytes == 0 || s.Path.Server.KernelTCP != 0 || s.Path.Client.KernelTCP == 0) {
 			t.Errorf("path %+v", s.Path)
+		}
+	}
+}
+
+// Profiles come after a workload's samples, and a run that is profiled fills the
+// bar, not more.
+func TestProfiledRun(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.NeedTools(t, "perf")
+	var profiles []*Profile
+	var bar bytes.Buffer
+	o := Options{Tools: built, Form: Quick, Rounds: 1, Time: 300 * time.Millisecond, Workloads: []string{"pingpong-64"}, Profile: t.TempDir(), Progress: &bar}
+	err := Run(t.Context(), o, func(r Record) error {
+		if r.Profile != nil {
+			profiles = append(profiles, r.Profile)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(profiles) != 1 || profiles[0].System != Default || profiles[0].Error != "" {
+		for _, p := range profiles {
+			t.Errorf("%+v", *p)
+		}
+		t.Fatalf("%d profiles, want one of %s", len(profiles), Default)
+	}
+	sum := 0.0
+	for _, s := range profiles[0].Parts {
+		sum += s.Percent
+		if s.Name == otherPart.name && s.Percent > 20 {
+			t.Errorf("%.0f%% of the time has no name: %+v", s.Percent, profiles[0].Callers)
+		}
+	}
+	if sum < 99.9 || sum > 100.1 {
+		t.Errorf("the parts are %v%%", sum)
+	}
+	if b, err := os.ReadFile(filepath.Join(o.Profile, "pingpong-64-netcon.txt")); err != nil || !strings.Contains(string(b), "by part\n") {
+		t.Errorf("%s (%v)", b, err)
+	}
+	plans, err := o.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.estimate(plans) <= time.Second || !strings.Contains(bar.String(), "]   0%  ") {
+		t.Errorf("estimated %v:\n%s", o.estimate(plans), bar.String())
+	}
+}
+
+// The full form compares every baseline where the traffic fits, keeps to its
+// time, and has every workload's default.
+func TestFullForm(t *testing.T) {
+	for _, c := range []struct {
+		o    Options
+		most time.Duration
+	}{
+		{Options{Form: Quick, Rounds: 5, Time: 400 * time.Millisecond}, 2 * time.Minute},
+		{Options{Form: Full, Rounds: 5, Time: time.Second, Profile: "x"}, 28 * time.Minute},
+	} {
+		plans, err := c.o.choose()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := c.o.estimate(plans); d > c.most {
+			t.Errorf("the %s form takes %v, more than %v", c.o.Form, d, c.most)
+		}
+		seen := map[string]bool{}
+		for _, p := range plans {
+			var names []string
+			for _, s := range p.systems {
+				names = append(names, s.Name())
+				seen[s.Name()] = true
+			}
+			if !slices.Equal(names, []string{alone}) && !slices.Equal(names[:2], []string{Baseline, Default}) {
+				t.Errorf("%s compares %q", p.Name, names)
+			}
+		}
+		for _, name := range everySystem {
+			if c.o.Form == Full && !seen[name] {
+				t.Errorf("the full form does not compare %s", name)
+			}
 		}
 	}
 }

@@ -38,6 +38,9 @@ type Pair struct {
 	Server, Client *Side
 	Carriers       []*Process // what carries the traffic in user space
 
+	// The kernel's threads that receive for either side, if there are any.
+	threads struct{ server, client []int }
+
 	// BaselineClient says that the client's side is made like the
 	// baseline's, so that it costs the same.
 	BaselineClient bool

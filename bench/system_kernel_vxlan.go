@@ -20,15 +20,15 @@ const vni = 77
 
 var _ = registerSystem(&systemKind{
 	name: Baseline, about: "the kernel's vxlan device on both ends of a veth: the baseline",
-	params: map[string][]string{"tuned": {"yes", "no"}, "offloads": {"on", "off"}},
+	params: map[string][]string{"tuned": {"yes", "no"}, "offloads": {"on", "off"}, "receive": {"softirq", "threads"}},
 	make: func(name string, p map[string]string) System {
-		return &kernelVXLAN{name: name, tuned: p["tuned"] == "yes", offloads: p["offloads"] == "on"}
+		return &kernelVXLAN{name: name, tuned: p["tuned"] == "yes", offloads: p["offloads"] == "on", threads: p["receive"] == "threads"}
 	},
 })
 
 type kernelVXLAN struct {
-	name            string
-	tuned, offloads bool
+	name                     string
+	tuned, offloads, threads bool
 }
 
 func (k *kernelVXLAN) Name() string      { return k.name }
@@ -58,11 +58,18 @@ func (k *kernelVXLAN) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 			}
 		}
 	}
-	return &Pair{
+	p := &Pair{
 		Server:         &Side{NS: server, Bind: serverAddr, Addr: serverAddr, Kernel: true, Devices: []string{"vx0"}},
 		Client:         &Side{NS: client, Bind: clientAddr, Addr: clientAddr, Kernel: true, Devices: []string{"vx0"}},
-		BaselineClient: k.tuned && k.offloads,
-	}, nil
+		BaselineClient: k.tuned && k.offloads && !k.threads,
+	}
+	if k.threads {
+		if p.threads.server, err = s.receiveThreads(ctx, server, "eth0"); err != nil {
+			return nil, err
+		}
+		p.threads.client, err = s.receiveThreads(ctx, client, "eth0")
+	}
+	return p, err
 }
 
 // hosts makes two namespaces joined by a veth, eth0 on both sides.

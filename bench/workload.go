@@ -29,9 +29,13 @@ type Workload struct {
 	Faults   string   // what its traffic meets on the way
 	UDP      bool     // is what it talks, not TCP
 
-	// Symmetric says that server and client do the same work, so that half
-	// of the baseline's processor time is what the client takes.
-	Symmetric bool
+	// Calibrated says that the client's part of the processor time is measured,
+	// so that the server's side can be given alone.
+	Calibrated bool
+
+	// Takes is how long a turn takes with samples of a length; nil: what
+	// echoload takes once.
+	Takes func(time.Duration) time.Duration
 
 	// Serve starts the server and waits until it is ready; nil: there is none.
 	Serve func(context.Context, *Bed) error

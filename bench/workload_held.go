@@ -13,21 +13,25 @@ import (
 
 var _ = registerWorkload(&Workload{
 	Name:  "held",
-	About: "idle connections through a prefork server, a message of 512 bytes per connection and minute: memory per connection, with as many as the limits allow", Rank: 90,
-	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Systems: []string{"kernel-veth"},
+	About: "idle connections through a prefork server, a message of 512 bytes per connection and minute: memory per connection, and the rate of 64 busy connections meanwhile, with as many as the limits allow", Rank: 90,
+	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Takes: func(d time.Duration) time.Duration { return 2*time.Duration(len(heldSteps))*d + 5*time.Second }, Systems: []string{"kernel-veth"},
 	Serve: serveEcho("-workers", "2"),
 	Run:   holdConnections,
 })
 
+// activeConnections are busy while the others are held, to see what holding
+// costs those.
+const activeConnections = 64
+
 // heldSteps are how many connections are tried: up to what 20,000 descriptors
 // allow a program.
-var heldSteps = []int{1000, 4000, 9000, 18000}
+var heldSteps = []int{1000, 4000, 16000, 18000}
 
 // holdConnections opens more and more connections until a limit is met.
 func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 	var limit error
 	for _, n := range heldSteps {
-		memory, r, err := b.hold(ctx, m, n, d)
+		step, r, err := b.hold(ctx, m, n, d)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -35,7 +39,8 @@ func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) err
 			limit = err
 			break
 		}
-		m.HeldCurve = append(m.HeldCurve, memory)
+		memory := &step.Memory
+		m.HeldCurve = append(m.HeldCurve, step)
 		m.Memory = memory
 		m.Value = memory.Server + memory.Shared + memory.Carriers + memory.Slab
 		m.Requests, m.Seconds, m.Errors = float64(r.Requests), r.seconds(), r.Errors
@@ -49,7 +54,7 @@ func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) err
 	}
 	m.Extra = map[string]float64{
 		"held": float64(m.Memory.Connections), "server B": m.Memory.Server, "shared B": m.Memory.Shared,
-		"daemon B": m.Memory.Carriers, "slab B": m.Memory.Slab,
+		"daemon B": m.Memory.Carriers, "slab B": m.Memory.Slab, "busy requests/s": m.HeldCurve[len(m.HeldCurve)-1].Rate,
 	}
 	if limit != nil {
 		m.Marks = append(m.Marks, "limit: "+limit.Error())
@@ -59,12 +64,14 @@ func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) err
 
 const messageSize = 512
 
-// hold opens n connections, looks at the memory, and sends messages for a while.
-func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Memory, *loadReport, error) {
+// hold opens n connections, looks at the memory, at what others get done, and
+// sends messages for a while.
+func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Held, *loadReport, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*d+6*loadGrace, errors.New("connections do not open"))
 	defer cancel()
 	meter := &Meter{bed: b}
 	before := readResident(meter.groups())
+	start := time.Now()
 	p, err := b.On(b.Client, "echoload", b.tool("echoload"), b.Server.Addr.String(), strconv.Itoa(echoPort), "-conns", strconv.Itoa(n),
 		"-size", strconv.Itoa(messageSize), "-rate", strconv.Itoa(max(1, n/60)), "-hold", "-warmup", "0", "-time", strconv.FormatInt(d.Milliseconds(), 10))
 	if err != nil {
@@ -74,7 +81,18 @@ func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Memo
 	if err := p.AwaitFor(ctx, 6*loadGrace, "holding"); err != nil {
 		return nil, nil, err
 	}
-	memory := readResident(meter.groups()).perConnection(before, n)
+	step := &Held{Opened: float64(n) / time.Since(start).Seconds()}
+	step.Memory = *readResident(meter.groups()).perConnection(before, n)
+	busy, err := b.load(ctx, &Meter{bed: b}, d/2, echoPort, "-conns", strconv.Itoa(activeConnections), "-size", strconv.Itoa(messageSize))
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Bytes += busy.Bytes
+	latency, err := busy.distribution("closed loop")
+	if err != nil || latency == nil {
+		return nil, nil, fmt.Errorf("none of %d busy connections got a reply while %d were held (%w)", activeConnections, n, orEnd(err))
+	}
+	step.Rate, step.P50, step.P99 = float64(busy.Requests)/busy.seconds(), latency.P50, latency.P99
 	if _, err := io.WriteString(p.in, "\n"); err != nil {
 		return nil, nil, err
 	}
@@ -92,5 +110,5 @@ func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Memo
 	}
 	m.Spent, m.Marks = meter.Spent, meter.Marks // of the most connections
 	r, err := parseLoad(p.Text())
-	return memory, &r, err
+	return step, &r, err
 }

@@ -9,7 +9,7 @@ import (
 
 var _ = registerWorkload(&Workload{
 	Name: "idle", About: "what carries the traffic, while there is none, with a server that listens: share of a processor", Rank: 80,
-	Unit: "%", Less: true, Form: Full, Systems: []string{"userspace-tun", "netcon+underlay=udp"},
+	Unit: "%", Less: true, Form: Full, Takes: loads(2), Systems: []string{"userspace-tun", "netcon+underlay=udp"},
 	Serve: serveEcho(),
 	Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 		// One request, so that there is a path to prove.

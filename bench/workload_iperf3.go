@@ -27,7 +27,7 @@ func bulk(direction string, streams int, form Form) *Workload {
 	to := map[string]string{"in": "to", "out": "from"}[direction]
 	return &Workload{
 		Name: fmt.Sprintf("iperf3-%s-%d", direction, streams), About: fmt.Sprintf("iperf3, %d %s %s the server", streams, s, to), Rank: 60,
-		Unit: "Gbit/s", Per: "MB", Form: form, Programs: []string{"iperf3"}, Systems: mostFor(form), More: overlays,
+		Unit: "Gbit/s", Per: "MB", Form: form, Calibrated: true, Takes: wholeSeconds(0), Programs: []string{"iperf3"}, Systems: mostFor(form), More: overlays,
 		Serve: serveIperf,
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			args := []string{"-P", strconv.Itoa(streams)}
@@ -44,7 +44,7 @@ func lossy(direction string) *Workload {
 	w := bulk(direction, 1, Full)
 	w.Name, w.Rank = "loss-"+direction, 70
 	w.About += ", 1% of all frames lost each way"
-	w.Faults = "drop=1%,seed=7"
+	w.Faults, w.Calibrated = "drop=1%,seed=7", false // losses fall as they like
 	w.Systems, w.More = []string{"kernel-veth", "userspace-tun", "netcon+underlay=udp"}, nil
 	return w
 }

@@ -17,21 +17,21 @@ import (
 var _ = registerWorkload(
 	&Workload{
 		Name: "micro-encapsulation", About: "VXLAN and outer headers, checksums complete and verified: geometric mean of the Go benchmarks", Rank: 100,
-		Unit: "ns", Less: true, Form: Full, Programs: []string{"go"}, Systems: []string{alone},
+		Unit: "ns", Less: true, Form: Full, Takes: func(time.Duration) time.Duration { return 6 * time.Second }, Programs: []string{"go"}, Systems: []string{alone},
 		Run: func(ctx context.Context, b *Bed, m *Meter, _ time.Duration) error {
 			return b.goBench(ctx, m, "./dataplane/xsk", "^BenchmarkEncapsulation$", "-benchtime", "50ms")
 		},
 	},
 	&Workload{
 		Name: "micro-engine", About: "the native TCP engine, both ends on one core: geometric mean of the Go benchmarks", Rank: 101,
-		Unit: "ns", Less: true, Form: Full, Programs: []string{"go"}, Systems: []string{alone},
+		Unit: "ns", Less: true, Form: Full, Takes: func(time.Duration) time.Duration { return 6 * time.Second }, Programs: []string{"go"}, Systems: []string{alone},
 		Run: func(ctx context.Context, b *Bed, m *Meter, _ time.Duration) error {
 			return b.goBench(ctx, m, "./dataplane/tcp", "^(BenchmarkRequests|BenchmarkBulk|BenchmarkConnect)$", "-benchtime", "50ms")
 		},
 	},
 	&Workload{
 		Name: "raw-xdp", About: "AF_XDP on a veth, per frame: a C program, our rings, and the whole link, by turns: geometric mean of all", Rank: 110,
-		Unit: "ns", Less: true, Form: All, Programs: []string{"go", "gcc"}, Systems: []string{alone},
+		Unit: "ns", Less: true, Form: All, Takes: func(time.Duration) time.Duration { return 2 * time.Minute }, Programs: []string{"go", "gcc"}, Systems: []string{alone},
 		Run: func(ctx context.Context, b *Bed, m *Meter, _ time.Duration) error {
 			return b.goBench(ctx, m, "./dataplane/xsk", "^BenchmarkReference$", "-benchtime", "1x", "-timeout", "30m", "-reference")
 		},

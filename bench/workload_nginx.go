@@ -25,7 +25,7 @@ var _ = registerWorkload(
 	nginxKeepAlive("0", 0, Full), nginxKeepAlive("1k", 1<<10, Quick), nginxKeepAlive("64k", 64<<10, Full),
 	&Workload{
 		Name: "nginx-close", About: "nginx answers 1 KB and closes, wrk with 64 connections; held: when the sample ended", Rank: 30,
-		Unit: "connections/s", Per: "connection", Programs: nginxPrograms, Systems: overlays,
+		Unit: "connections/s", Per: "connection", Calibrated: true, Takes: wholeSeconds(0), Programs: nginxPrograms, Systems: overlays,
 		Serve: serveNginx,
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			if err := b.wrk(ctx, m, d, "/1024", "-H", "Connection: close"); err != nil {
@@ -54,7 +54,7 @@ func nginxKeepAlive(name string, size int, form Form) *Workload {
 	path := "/" + strconv.Itoa(size)
 	return &Workload{
 		Name: "nginx-" + name, About: fmt.Sprintf("nginx serves %d bytes, keep-alive, wrk with 64 connections", size), Rank: 20,
-		Unit: "requests/s", Per: "request", Form: form, Programs: nginxPrograms, Systems: mostFor(form), More: overlays,
+		Unit: "requests/s", Per: "request", Form: form, Calibrated: true, Takes: wholeSeconds(0.5), Programs: nginxPrograms, Systems: mostFor(form), More: overlays,
 		Serve: serveNginx,
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			if err := b.wrk(ctx, m, d, path); err != nil {

@@ -25,7 +25,7 @@ func pingpong(rank, conns, rate int) *Workload {
 	}
 	return &Workload{
 		Name: "pingpong-" + n, About: "64 bytes there and back, " + n + " " + noun, Rank: rank,
-		Unit: "requests/s", Per: "request", Symmetric: true,
+		Unit: "requests/s", Per: "request", Calibrated: true, Takes: loads(1.5),
 		Systems: systems, More: overlays,
 		Serve: serveEcho(),
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {

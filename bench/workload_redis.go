@@ -20,7 +20,7 @@ func redis(command string, pipeline int, form Form) *Workload {
 	return &Workload{
 		Name:  fmt.Sprintf("redis-%s-%d", command, pipeline),
 		About: fmt.Sprintf("redis-benchmark %s, 50 connections, pipeline %d", strings.ToUpper(command), pipeline), Rank: 50,
-		Unit: "requests/s", Per: "request", Form: form, Programs: []string{"redis-server", "redis-benchmark"}, Systems: mostFor(form), More: overlays,
+		Unit: "requests/s", Per: "request", Form: form, Calibrated: true, Programs: []string{"redis-server", "redis-benchmark"}, Systems: mostFor(form), More: overlays,
 		Serve: serveRedis,
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 			// It counts requests, not time: the rate before says how many.

@@ -22,7 +22,7 @@ const sockperfPort = 11111
 func sockperf(rank int, protocol string, args ...string) *Workload {
 	return &Workload{
 		Name: "sockperf-" + protocol, About: "sockperf ping-pong over " + protocol + ", 64 bytes, 1 connection", Rank: rank,
-		Unit: "requests/s", Per: "request", Form: Full, Programs: []string{"sockperf"}, Systems: []string{"kernel-veth", "netcon+underlay=udp"}, More: udpSystems, UDP: protocol == "udp",
+		Unit: "requests/s", Per: "request", Form: Full, Calibrated: true, Takes: wholeSeconds(0.5), Programs: []string{"sockperf"}, Systems: []string{"kernel-veth", "netcon+underlay=udp"}, More: udpSystems, UDP: protocol == "udp",
 		Serve: func(ctx context.Context, b *Bed) error {
 			return b.serve(ctx, "using recvfrom", append([]string{"sockperf", "server", "-i", b.Server.Bind.String(), "-p", strconv.Itoa(sockperfPort)}, args...)...)
 		},

@@ -4,7 +4,7 @@
  * plain sockets and epoll, nothing that knows of netcon.
  *
  *	echoload ADDRESS PORT [-conns N] [-size BYTES] [-http PATH] [-rate R]
- *	         [-close] [-hold] [-warmup MS] [-time MS]
+ *	         [-close] [-hold] [-burn US] [-warmup MS] [-time MS]
  *
  * Closed loop: every connection sends its next request when the reply is here.
  * With -rate the requests have times of their own, R a second over all
@@ -16,7 +16,8 @@
  * GET instead; all replies must have the length of the first. -close opens a
  * connection for each request; the latency includes that. -hold prints
  * "holding N" once all connections are open and had one request, and goes on
- * when a line comes on standard input.
+ * when a line comes on standard input. -burn takes that much processor time for
+ * every reply: a client that is slow itself, to measure the measurement with.
  *
  * "measuring" is printed when warm-up is over; at the end one line of JSON with
  * the interval that was measured, in CLOCK_MONOTONIC ns.
@@ -51,7 +52,7 @@ struct conn {
 
 static struct sockaddr_in peer = { .sin_family = AF_INET };
 static struct conn *conns;
-static int64_t count = 1, size = 64, rate, warmup = 200, duration = 1000;
+static int64_t count = 1, size = 64, rate, warmup = 200, duration = 1000, burn_us;
 static const char *http;
 static bool close_each, hold;
 
@@ -77,6 +78,20 @@ static int64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void burn(void)
+{
+	struct timespec t;
+	int64_t start = -1, used = 0;
+
+	while (used < burn_us * 1000) {
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+		used = t.tv_sec * 1000000000LL + t.tv_nsec;
+		if (start < 0)
+			start = used;
+		used -= start;
+	}
 }
 
 static void watch(struct conn *c, int op, uint32_t events)
@@ -130,6 +145,7 @@ static void done(struct conn *c)
 {
 	int64_t t = now();
 
+	burn();
 	if (!c->opened) {
 		c->opened = true;
 		opened++;
@@ -341,12 +357,14 @@ static void arguments(int argc, char **argv)
 		{ "-rate", &rate, 10000000 },
 		{ "-warmup", &warmup, 3600000 },
 		{ "-time", &duration, 3600000 },
+		{ "-burn", &burn_us, 1000000 },
 	};
 
 	if (argc < 3 || inet_pton(AF_INET, argv[1], &peer.sin_addr) != 1) {
 		fprintf(stderr, "usage: echoload ADDRESS PORT [-conns N] "
 				"[-size BYTES] [-http PATH] [-rate R] [-close] "
-				"[-hold] [-warmup MS] [-time MS]\n");
+				"[-hold] [-burn US] [-warmup MS] "
+				"[-time MS]\n");
 		exit(2);
 	}
 	peer.sin_port = htons((uint16_t)number("port", argv[2], 65535));
@@ -361,7 +379,7 @@ static void arguments(int argc, char **argv)
 			http = argv[++i];
 			known = true;
 		}
-		for (size_t k = 0; k < 5 && !known && i + 1 < argc; k++)
+		for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]) && !known && i + 1 < argc; k++)
 			if (!strcmp(argv[i], numbers[k].name)) {
 				*numbers[k].value =
 					number(argv[i], argv[i + 1],

@@ -76,10 +76,6 @@ func runBench(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
-	if *listed {
-		fmt.Fprintf(c.stdout, "Systems (NAME, or NAME+KEY=VALUE+...):\n%s\nWorkloads, and the shortest form that has them:\n%s", bench.SystemList(), bench.WorkloadList())
-		return nil
-	}
 	o := bench.Options{Version: dataplane.Version(), Rounds: *rounds, Time: *length, Systems: words(*systems), Workloads: words(*chosen), Progress: c.stderr}
 	if *profile {
 		o.Profile = "profiles"
@@ -97,6 +93,14 @@ func runBench(c *call) error {
 	}
 	if o.Time == 0 {
 		o.Time = usual
+	}
+	if *listed {
+		plan, err := o.PlanList()
+		if err == nil {
+			fmt.Fprintf(c.stdout, "Systems (NAME, or NAME+KEY=VALUE+...):\n%s\nWorkloads, and the shortest form that has them:\n%s\nThe %s form compares:\n%s",
+				bench.SystemList(), bench.WorkloadList(), o.Form, plan)
+		}
+		return benchError(err)
 	}
 	var err error
 	if o.Tools, err = benchTools(); err != nil {
