@@ -11,6 +11,7 @@ GO ?= go
 FUZZTIME ?= 10s
 BENCH ?= .
 BENCHFLAGS ?=
+RESULTS ?= $(lastword $(sort $(wildcard build/bench/*/results.json)))
 ONLY ?=
 COUNT ?= 1
 PREFIX ?= /usr/local
@@ -33,7 +34,7 @@ export GIT_CONFIG_COUNT := 1
 export GIT_CONFIG_KEY_0 := safe.directory
 export GIT_CONFIG_VALUE_0 := *
 
-.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-quick bench-tools microbench bench-xsk packetdrill simulation mutants interop demo install clean
+.PHONY: help deps testdeps benchdeps build preload generate fmt lint vet unit race fuzz ctest e2e test apps bench bench-quick bench-docs bench-tools microbench bench-xsk packetdrill simulation mutants interop demo install clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -108,6 +109,9 @@ bench: benchdeps build bench-tools ## netcon beside what else carries the same t
 
 bench-quick: benchdeps build bench-tools ## the same in under two minutes
 	build/netcon bench -quick $(BENCHFLAGS)
+
+bench-docs: ## write tables and plots of RESULTS (the newest of build/bench) into docs/bench.md and docs/bench
+	build/netcon bench report -docs docs/bench.md $(RESULTS)
 
 bench-tools: ## build the programs that the benchmarks run
 	@$(MAKE) -C bench/tools

@@ -27,7 +27,7 @@ func (o *Options) calibrations(w *Workload) int {
 	case o.Form == Quick:
 		return 1
 	}
-	return 3
+	return 2
 }
 
 // clientShare measures how much of the processor time that the baseline takes for
@@ -51,17 +51,22 @@ func (r *runner) clientShare(ctx context.Context, p plan) (float64, error) {
 	for range r.calibrations(p.Workload) {
 		r.progress.step(p.Workload, "calibration")
 		m := &Meter{bed: b}
-		if err := r.measure(ctx, p.Workload, m); err != nil {
-			return 0, err
+		if err = r.measure(ctx, p.Workload, m); err != nil {
+			continue
 		}
 		if !m.Path.Valid {
-			return 0, errors.New(strings.Join(m.Path.Why, "; "))
+			err = errors.New(strings.Join(m.Path.Why, "; "))
+			continue
 		}
 		client, server := m.Spent.Client+m.threads.client.Seconds(), m.Spent.Server+m.threads.server.Seconds()
 		if client <= 0 || server <= 0 {
-			return 0, fmt.Errorf("client %.2f s, server %.2f s: too short a sample", client, server)
+			err = fmt.Errorf("client %.2f s, server %.2f s: too short a sample", client, server)
+			continue
 		}
 		list = append(list, client/(client+server))
+	}
+	if len(list) == 0 {
+		return 0, err
 	}
 	return spread(list).Median, nil
 }

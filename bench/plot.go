@@ -23,21 +23,41 @@ const (
 	plotHeight = 9 * vg.Centimeter
 )
 
-// Plot draws a results file into a directory, every picture as SVG and PNG, and
-// returns the names of the SVGs by workload, as seen from the directory above.
-func Plot(res *Results, dir string) (map[string][]string, error) {
+// Plot draws those pictures of a results file that are wanted into a directory,
+// as SVG and PNG, and returns the names of the SVGs by workload, as seen from the
+// directory above.
+func Plot(res *Results, dir string, wanted func(workload, kind string) bool) (map[string][]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	byWorkload := map[string][]*Row{}
 	var order []string
-	for _, r := range summarise(res.Samples) {
+	rows := summarise(res.Samples)
+	for _, r := range rows {
 		if byWorkload[r.Workload] == nil {
 			order = append(order, r.Workload)
 		}
 		byWorkload[r.Workload] = append(byWorkload[r.Workload], r)
 	}
 	plots := map[string][]string{}
+	save := func(p *plot.Plot, workload, file string, height vg.Length) error {
+		for _, ext := range []string{".svg", ".png"} {
+			if err := p.Save(plotWidth, height, filepath.Join(dir, file+ext)); err != nil {
+				return err
+			}
+		}
+		plots[workload] = append(plots[workload], filepath.Join(filepath.Base(dir), file+".svg"))
+		return nil
+	}
+	all, err := drawOverview(rows)
+	if err != nil {
+		return nil, fmt.Errorf("draw the overview: %w", err)
+	}
+	if all != nil && wanted(overviewPlot, "") {
+		if err := save(all, overviewPlot, overviewPlot, 2*plotHeight); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range order {
 		rows := slices.DeleteFunc(byWorkload[name], func(r *Row) bool { return r.Value.N == 0 })
 		if len(rows) == 0 {
@@ -47,6 +67,9 @@ func Plot(res *Results, dir string) (map[string][]string, error) {
 			kind string
 			make func(string, []*Row) (*plot.Plot, error)
 		}{{"values", bars}, {"latency", distributions}, {"memory", heldMemory}, {"rate", heldRate}} {
+			if !wanted(name, draw.kind) {
+				continue
+			}
 			p, err := draw.make(name, rows)
 			if err != nil {
 				return nil, fmt.Errorf("draw %s of %s: %w", draw.kind, name, err)
@@ -54,17 +77,16 @@ func Plot(res *Results, dir string) (map[string][]string, error) {
 			if p == nil {
 				continue
 			}
-			file := name + "-" + draw.kind
-			for _, ext := range []string{".svg", ".png"} {
-				if err := p.Save(plotWidth, plotHeight, filepath.Join(dir, file+ext)); err != nil {
-					return nil, err
-				}
+			if err := save(p, name, name+"-"+draw.kind, plotHeight); err != nil {
+				return nil, err
 			}
-			plots[name] = append(plots[name], filepath.Join(filepath.Base(dir), file+".svg"))
 		}
 	}
 	return plots, nil
 }
+
+// margin is before the names on an axis, whose width is underestimated.
+const margin = "  "
 
 // bars draws a workload's medians with their ranges.
 func bars(name string, rows []*Row) (*plot.Plot, error) {
@@ -77,7 +99,7 @@ func bars(name string, rows []*Row) (*plot.Plot, error) {
 	ranges := spreads{}
 	for i, r := range rows {
 		k := len(rows) - 1 - i // the first on top
-		values[k], names[k] = r.Value.Median, r.System
+		values[k], names[k] = r.Value.Median, margin+r.System
 		ranges.XYs = append(ranges.XYs, plotter.XY{X: r.Value.Median, Y: float64(k)})
 		ranges.XErrors = append(ranges.XErrors, struct{ Low, High float64 }{r.Value.Median - r.Value.Least, r.Value.Most - r.Value.Median})
 	}

@@ -19,6 +19,7 @@ func Report(w io.Writer, res *Results, plots map[string][]string) error {
 	fmt.Fprintf(&b, "Linux %s, %d x %s, %.1f GB; load average before: %s.\n", f.Kernel, f.CPUs, orDash(f.Machine), float64(f.MemoryKB)/1e6, f.Load)
 	fmt.Fprintf(&b, "%d rounds, %.3g s a sample; %s form. Ratios to %s within a round: least / **median** / most.\n", f.Rounds, f.Seconds, f.Form, Baseline)
 	rows := summarise(res.Samples)
+	overview(&b, rows, plots[overviewPlot])
 	for len(rows) > 0 {
 		n := slices.IndexFunc(rows, func(r *Row) bool { return r.Workload != rows[0].Workload })
 		if n < 0 {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,6 +100,48 @@ func TestPingPong(t *testing.T) {
 		if s.System == Default && (s.Path.Server.Bytes == 0 || s.Path.Server.KernelTCP != 0 || s.Path.Client.KernelTCP == 0) {
 			t.Errorf("path %+v", s.Path)
 		}
+	}
+}
+
+// The program itself says in one line what is missing, ends with status 2 and has
+// made nothing: not as somebody who may not, nor where a program is not installed.
+func TestRefused(t *testing.T) {
+	testenv.NeedRoot(t)
+	for name, c := range map[string]struct {
+		change func(*exec.Cmd)
+		want   string
+	}{
+		"no privileges": {func(cmd *exec.Cmd) {
+			cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}, "network namespaces take root with CAP_SYS_ADMIN and CAP_NET_ADMIN (uid is 65534)"},
+		"no capabilities": {func(cmd *exec.Cmd) {
+			cmd.Path, cmd.Args = "/usr/bin/setpriv", append([]string{"setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"}, cmd.Args...)
+		}, "network namespaces take root with CAP_SYS_ADMIN and CAP_NET_ADMIN (uid is 0)"},
+		"no program": {func(cmd *exec.Cmd) { cmd.Env = []string{"PATH=/nonexistent"} }, "program ip is not installed (make benchdeps)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Chmod(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			out := filepath.Join(dir, "out")
+			cmd := exec.Command(built.Exe, "bench", "-quick", "-o", out)
+			cmd.Dir = "/"
+			c.change(cmd)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
+				t.Errorf("%v: %q, want status 2 and one line with %q", err, stderr.String(), c.want)
+			}
+			if _, err := os.Stat(out); err == nil || stdout.Len() > 0 {
+				t.Errorf("something was made, or said: %q", stdout.String())
+			}
+			if paths, _ := filepath.Glob("/run/netns/" + idPrefix + strconv.Itoa(cmd.Process.Pid) + "-*"); len(paths) > 0 {
+				t.Errorf("left: %q", paths)
+			}
+		})
 	}
 }
 

@@ -56,7 +56,7 @@ func Render(path, dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	plots, err := Plot(res, filepath.Join(dir, "plots"))
+	plots, err := Plot(res, filepath.Join(dir, "plots"), everyPlot)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 var _ = registerWorkload(&Workload{
 	Name:  "held",
 	About: "idle connections through a prefork server, a message of 512 bytes per connection and minute: memory per connection, and the rate of 64 busy connections meanwhile, with as many as the limits allow", Rank: 90,
-	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Takes: func(d time.Duration) time.Duration { return 2*time.Duration(len(heldSteps))*d + 5*time.Second }, Systems: []string{"kernel-veth"},
+	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Takes: func(d time.Duration) time.Duration { return 2*time.Duration(len(heldSteps))*d + 10*time.Second }, Systems: []string{"kernel-veth"},
 	Serve: serveEcho("-workers", "2"),
 	Run:   holdConnections,
 })

@@ -21,6 +21,9 @@ var few = []string{"kernel-veth", "netcon+underlay=udp", "netcon+peer=netcon"}
 // overlays are all that stock servers can be served over.
 var overlays = []string{"kernel-veth", "kernel-vxlan+tuned=no", "kernel-vxlan+offloads=off", "kernel-bridge", "userspace-tun", "pasta", "slirp4netns", "netcon+underlay=udp", "netcon+peer=netcon"}
 
+// fewer are those of workloads that are others' variations.
+var fewer = []string{"kernel-veth", "netcon+underlay=udp"}
+
 var _ = registerWorkload(
 	nginxKeepAlive("0", 0, Full), nginxKeepAlive("1k", 1<<10, Quick), nginxKeepAlive("64k", 64<<10, Full),
 	&Workload{
@@ -42,7 +45,7 @@ func mostFor(form Form) []string {
 	if form == Quick {
 		return overlays
 	}
-	return few
+	return fewer
 }
 
 var nginxPrograms = []string{"nginx", "wrk"}

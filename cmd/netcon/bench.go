@@ -31,6 +31,7 @@ which way the bytes really went. It takes root. It cleans up, however it ends.
   netcon bench -list                         what there is to choose from
   netcon bench compare A.json B.json         did anything get worse? 3: it did
   netcon bench report results.json           the tables and plots of a file again
+  netcon bench report -docs docs/bench.md results.json
 
 Results are JSON lines, a table in Markdown, and plots as SVG and PNG.`,
 	run: runBench,
@@ -148,8 +149,12 @@ func benchCompare(c *call) error {
 func benchReport(c *call) error {
 	c.args = c.args[1:]
 	out := c.flags.String("o", "", "the `DIR`ectory for plots and table; default the file's")
+	page := c.flags.String("docs", "", "write into this `PAGE` instead, between the lines that are there for it")
 	if err := c.parse(1, 1); err != nil {
 		return err
+	}
+	if *page != "" {
+		return benchError(bench.Document(c.flags.Arg(0), *page))
 	}
 	dir := *out
 	if dir == "" {
