@@ -21,48 +21,90 @@ type part struct {
 // parts come in the order in which they are tried: what is inside of something
 // else comes before it.
 var parts = []part{
-	{"copying bytes", names(`runtime\.memmove`, `\w*mem(cpy|move)\w*`, `rep_movs\w*`, `_*copy_(from|to)_(user|iter)\w*`, `copyin|copyout`, `skb_copy\w*`, `copy_user\w*`), true,
-		"bytes in memory that the application shares (mode `ring`), and zero copy on a NIC"},
-	{"checksums", names(`csum_\w+`, `.*\bchecksum\.\w+.*`, `netcon/dataplane/wire\..*(?i:sum).*`), true,
-		"a NIC that verifies and completes checksums"},
-	{"sending frames by AF_XDP", names(`xsk_sendmsg`, `xsk_generic_xmit`, `xsk_xmit`, `dev_direct_xmit`, `__dev_direct_xmit`), false,
-		"a NIC with zero copy: a veth runs the peer's whole receive path in this call"},
-	{"sending frames by UDP", names(`udp_sendmsg`, `udpv6_sendmsg`), false,
-		"underlay `xdp`"},
-	{"receiving frames by AF_XDP", names(`xsk_recvmsg`, `xsk_poll`), false,
-		"a NIC with busy polling, which needs no call"},
-	{"receiving frames by UDP", names(`udp_recvmsg`, `udpv6_recvmsg`), false,
-		"underlay `xdp`"},
-	{"writing to applications' sockets", names(`unix_\w+_sendmsg`), false,
-		"bytes in memory that the application shares (mode `ring`): no call for each reply"},
-	{"reading from applications' sockets", names(`unix_\w+_recvmsg`, `unix_\w+_read_\w+`), false,
-		"bytes in memory that the application shares (mode `ring`): no call for each request"},
-	{"control calls of applications", names(`netcon/dataplane/container\..*`, `netcon/dataplane\.\(\*(Server|control).*`), false,
-		"fewer round trips for each socket"},
-	{"garbage collection and allocation", names(`runtime\.(gcBgMarkWorker|gcDrain\w*|bgsweep|bgscavenge|mallocgc\w*|gcAssistAlloc\w*|newobject|makeslice)(\..*)?`), false,
-		"an engine that allocates nothing for a segment (`native`)"},
-	{"Go's scheduler", names(`runtime\.(schedule|findRunnable|mcall|park_m|goready|ready|wakep|startm|stopm|gosched_m|goschedImpl|goexit0|newproc\w*|sysmon|mstart\w*|notewakeup|notetsleepg?|futexwakeup|futexsleep)(\..*)?`), false,
-		"an engine on the worker's own thread (`native`): no goroutine has to be woken for a segment"},
-	{"waiting, and being woken", names(`do_futex`, `__schedule`, `schedule`, `ep_poll`, `do_epoll_\w+`, `\w*ppoll`, `do_sys_poll`, `\w*nanosleep\w*`, `eventfd_\w+`, `\w*sched_yield`), false,
-		"a processor for the worker alone, so that it need not sleep between two requests"},
-	{"the kernel's receive path, in interrupts", names(`net_rx_action`, `__napi_poll`), false,
-		"more processors: what arrives is handled on whichever runs"},
-	{"interrupts", names(`asm_sysvec\w+`, `asm_common_interrupt`, `irqentry\w+`, `handle_softirqs`, `__do_softirq`, `common_interrupt`), false,
-		"a processor that the worker does not share"},
-	{"other system calls", names(`entry_SYSCALL\w+`, `do_syscall_64`), false,
-		"fewer calls for each turn of the worker"},
-	{"TCP in gVisor", names(`gvisor\.dev/gvisor/pkg/tcpip/transport/.*`), false,
-		"an engine with a shorter way for the segment that is expected (`native`)"},
-	{"IP and buffers in gVisor", names(`gvisor\.dev/gvisor/.*`), false,
-		"an engine that works on frames where they lie (`native`)"},
-	{"frames: rings, headers, addresses", names(`netcon/dataplane/(xsk|udplink|vxlan|fib|neigh|nexthop|frame|wire)\..*`), false,
-		"larger bursts"},
-	{"segments between frames and stack", names(`netcon/dataplane/(netstack|tcp)\..*`), false,
-		"an engine that works on frames where they lie (`native`)"},
-	{"sockets and their rings", names(`netcon/dataplane/(socket|stream|datagram|supervise)\..*`), false,
-		"bytes in memory that the application shares (mode `ring`)"},
-	{"the worker's own turns", names(`netcon/dataplane/worker\..*`), false,
-		"more work for each turn: looking for it costs the same for one request and for many"},
+	{
+		"copying bytes", names(`runtime\.memmove`, `\w*mem(cpy|move)\w*`, `rep_movs\w*`, `_*copy_(from|to)_(user|iter)\w*`, `copyin|copyout`, `skb_copy\w*`, `copy_user\w*`), true,
+		"bytes in memory that the application shares (mode `ring`), and zero copy on a NIC",
+	},
+	{
+		"checksums", names(`csum_\w+`, `.*\bchecksum\.\w+.*`, `netcon/dataplane/wire\..*(?i:sum).*`), true,
+		"a NIC that verifies and completes checksums",
+	},
+	{
+		"sending frames by AF_XDP", names(`xsk_sendmsg`, `xsk_generic_xmit`, `xsk_xmit`, `dev_direct_xmit`, `__dev_direct_xmit`), false,
+		"a NIC with zero copy: a veth runs the peer's whole receive path in this call",
+	},
+	{
+		"sending frames by UDP", names(`udp_sendmsg`, `udpv6_sendmsg`), false,
+		"underlay `xdp`",
+	},
+	{
+		"receiving frames by AF_XDP", names(`xsk_recvmsg`, `xsk_poll`), false,
+		"a NIC with busy polling, which needs no call",
+	},
+	{
+		"receiving frames by UDP", names(`udp_recvmsg`, `udpv6_recvmsg`), false,
+		"underlay `xdp`",
+	},
+	{
+		"writing to applications' sockets", names(`unix_\w+_sendmsg`), false,
+		"bytes in memory that the application shares (mode `ring`): no call for each reply",
+	},
+	{
+		"reading from applications' sockets", names(`unix_\w+_recvmsg`, `unix_\w+_read_\w+`), false,
+		"bytes in memory that the application shares (mode `ring`): no call for each request",
+	},
+	{
+		"control calls of applications", names(`netcon/dataplane/container\..*`, `netcon/dataplane\.\(\*(Server|control).*`), false,
+		"fewer round trips for each socket",
+	},
+	{
+		"garbage collection and allocation", names(`runtime\.(gcBgMarkWorker|gcDrain\w*|bgsweep|bgscavenge|mallocgc\w*|gcAssistAlloc\w*|newobject|makeslice)(\..*)?`), false,
+		"an engine that allocates nothing for a segment (`native`)",
+	},
+	{
+		"Go's scheduler", names(`runtime\.(schedule|findRunnable|mcall|park_m|goready|ready|wakep|startm|stopm|gosched_m|goschedImpl|goexit0|newproc\w*|sysmon|mstart\w*|notewakeup|notetsleepg?|futexwakeup|futexsleep)(\..*)?`), false,
+		"an engine on the worker's own thread (`native`): no goroutine has to be woken for a segment",
+	},
+	{
+		"waiting, and being woken", names(`do_futex`, `__schedule`, `schedule`, `ep_poll`, `do_epoll_\w+`, `\w*ppoll`, `do_sys_poll`, `\w*nanosleep\w*`, `eventfd_\w+`, `\w*sched_yield`), false,
+		"a processor for the worker alone, so that it need not sleep between two requests",
+	},
+	{
+		"the kernel's receive path, in interrupts", names(`net_rx_action`, `__napi_poll`), false,
+		"more processors: what arrives is handled on whichever runs",
+	},
+	{
+		"interrupts", names(`asm_sysvec\w+`, `asm_common_interrupt`, `irqentry\w+`, `handle_softirqs`, `__do_softirq`, `common_interrupt`), false,
+		"a processor that the worker does not share",
+	},
+	{
+		"other system calls", names(`entry_SYSCALL\w+`, `do_syscall_64`), false,
+		"fewer calls for each turn of the worker",
+	},
+	{
+		"TCP in gVisor", names(`gvisor\.dev/gvisor/pkg/tcpip/transport/.*`), false,
+		"an engine with a shorter way for the segment that is expected (`native`)",
+	},
+	{
+		"IP and buffers in gVisor", names(`gvisor\.dev/gvisor/.*`), false,
+		"an engine that works on frames where they lie (`native`)",
+	},
+	{
+		"frames: rings, headers, addresses", names(`netcon/dataplane/(xsk|udplink|vxlan|fib|neigh|nexthop|frame|wire)\..*`), false,
+		"larger bursts",
+	},
+	{
+		"segments between frames and stack", names(`netcon/dataplane/(netstack|tcp)\..*`), false,
+		"an engine that works on frames where they lie (`native`)",
+	},
+	{
+		"sockets and their rings", names(`netcon/dataplane/(socket|stream|datagram|supervise)\..*`), false,
+		"bytes in memory that the application shares (mode `ring`)",
+	},
+	{
+		"the worker's own turns", names(`netcon/dataplane/worker\..*`), false,
+		"more work for each turn: looking for it costs the same for one request and for many",
+	},
 }
 
 // otherPart is what none of them matches.
