@@ -147,14 +147,18 @@ func (c *connecting) interrupt() bool {
 	// From here on the daemon cannot tell an outcome that nobody would read:
 	// the next connect is told.
 	_ = unix.Shutdown(c.reply, unix.SHUT_RD)
-	if _, outcome := launch.Answer(c.reply); outcome != launch.Gone {
-		c.end(0, outcome)
-		return true
-	}
+	_, outcome := launch.Answer(c.reply)
 	if held == unix.EALREADY {
+		// Also where the outcome came just then: or the daemon would read
+		// nothing from the connection, ever.
 		c.request.Flags = shm.FlagFilled
-		c.request.Filler = c.fill()
+		if outcome == launch.Gone {
+			c.request.Filler = c.fill()
+		}
 		_, _ = c.ask(&c.request)
+	}
+	if outcome != launch.Gone {
+		e = outcome
 	}
 	c.end(0, e)
 	return true

@@ -45,7 +45,6 @@ var knownStatic = map[string][]string{
 	"connect_nonblocking_refused": {"read:"},
 	"last_close_by_kill":          {"read:"},
 	"eintr_storm":                 {""},
-	"eintr_storm_restart":         {""}, // may never get through, on a busy machine
 	"eintr_refused":               {""},
 	"read_unconnected":            {""},
 	"reset_in_blocking_read":      {"read:"},
