@@ -4,7 +4,6 @@ package supervise
 
 import (
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,17 +11,16 @@ import (
 	"netcon/shm"
 )
 
-// accepting is an accept that waits for a connection.
+// accepting is an accept, which may wait for a connection.
 type accepting struct {
-	virtual
+	waiting
 	flags int
 	room  int
-	until time.Time // SO_RCVTIMEO; zero: none
 }
 
 // accept carries out accept(2) and accept4(2).
 func (v *virtual) accept(flags int) error {
-	a := &accepting{virtual: *v, flags: flags}
+	a := &accepting{waiting: waiting{virtual: *v}, flags: flags}
 	switch {
 	case v.mark != shm.MarkListen, flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0:
 		v.end(0, unix.EINVAL)
@@ -39,19 +37,8 @@ func (v *virtual) accept(flags int) error {
 		v.end(0, unix.EMFILE) // and the connection stays where it is
 		return nil
 	}
-	if a.try() {
-		return nil
-	}
-	if !v.blocks() {
-		v.end(0, unix.EAGAIN)
-		return nil
-	}
-	a.until = v.deadline(unix.SO_RCVTIMEO)
-	return v.parking.add(a)
+	return a.tryOrWait(a, 0, unix.EPOLLIN)
 }
-
-// waitsFor is where a connection comes.
-func (a *accepting) waitsFor() (int, uint32) { return a.fd, unix.EPOLLIN }
 
 // try takes a connection, if there is one, and ends the call.
 func (a *accepting) try() bool {
@@ -91,9 +78,4 @@ func (a *accepting) hand(conn int, record *shm.Accept) {
 		}
 	}
 	a.endWithFD(conn, a.flags&unix.SOCK_CLOEXEC != 0)
-}
-
-// interrupt ends the call, if there is a reason to.
-func (a *accepting) interrupt() bool {
-	return a.endIfInterrupted(a.until)
 }

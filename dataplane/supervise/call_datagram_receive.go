@@ -13,15 +13,15 @@ import (
 	"netcon/shm"
 )
 
-// hearing is a receive that waits for a datagram; recvmmsg waits for as many as the
-// program has room for.
+// hearing is a receive, which may wait for a datagram; recvmmsg waits for as many as
+// the program has room for.
 type hearing struct {
-	virtual
+	waiting // until: of the next datagram
+
 	d       *datagram
 	m       message // the first one
 	waits   bool
 	done    int       // datagrams received
-	until   time.Time // SO_RCVTIMEO of the next one
 	overall time.Time // the time limit of recvmmsg, looked at after each datagram
 }
 
@@ -46,16 +46,12 @@ func (v *virtual) receiveDatagram(d *datagram) error {
 		v.receiveError(d, &m)
 		return nil
 	}
-	h := &hearing{virtual: *v, d: d, m: m, waits: m.flags&unix.MSG_DONTWAIT == 0 && v.blocks()}
+	h := &hearing{waiting: waiting{virtual: *v}, d: d, m: m, waits: m.flags&unix.MSG_DONTWAIT == 0 && v.blocks()}
 	if h.overall, e = h.limit(); e != 0 {
 		v.end(0, e)
 		return nil
 	}
-	h.until = v.deadline(unix.SO_RCVTIMEO)
-	if h.try() {
-		return nil
-	}
-	return v.parking.add(h)
+	return h.tryOrWait(h, m.flags, unix.EPOLLIN)
 }
 
 // limit reads the time limit of recvmmsg; zero: none.
@@ -74,8 +70,6 @@ func (h *hearing) limit() (t time.Time, e syscall.Errno) {
 	const longest = 1 << 30 // seconds: time.Duration has room for more
 	return time.Now().Add(time.Duration(min(seconds, longest))*time.Second + time.Duration(rest)), 0
 }
-
-func (h *hearing) waitsFor() (int, uint32) { return h.fd, unix.EPOLLIN }
 
 func (h *hearing) try() bool {
 	if h.done == 0 {
@@ -124,7 +118,7 @@ func (h *hearing) stop(e syscall.Errno) {
 
 // one receives one message.
 func (h *hearing) one(m *message) (int, syscall.Errno) {
-	b := make([]byte, m.size())
+	b := make([]byte, m.size(longestDatagram))
 	control := make([]byte, unix.CmsgSpace(4))
 	n, controlLen, flags, _, err := unix.Recvmsg(h.fd, b, control, h.m.flags&(unix.MSG_PEEK|unix.MSG_TRUNC)|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil {

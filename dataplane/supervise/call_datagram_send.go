@@ -113,7 +113,7 @@ func (v *virtual) destination(d *datagram, m *message) (a shm.Addr, e syscall.Er
 func (v *virtual) sendMessage(d *datagram, m *message) (int, syscall.Errno) {
 	header := shm.Datagram{Magic: shm.Magic}
 	var e syscall.Errno
-	n := m.size()
+	n := m.size(longestDatagram)
 	switch {
 	case n > shm.PayloadMax:
 		return 0, unix.EMSGSIZE

@@ -43,7 +43,7 @@ func (v *virtual) receiveError(d *datagram, m *message) {
 	told := controls{room: m.controlRoom}
 	told.put(level, kind, append(x, offender...))
 
-	flags, n := unix.MSG_ERRQUEUE, min(m.size(), len(quoted))
+	flags, n := unix.MSG_ERRQUEUE, min(m.size(longestDatagram), len(quoted))
 	if n < len(quoted) {
 		flags |= unix.MSG_TRUNC
 	}

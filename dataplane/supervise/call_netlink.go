@@ -112,35 +112,24 @@ func (t *target) writeNl(port uint32, address, lenAddress uint64, room int) sysc
 	return t.writeLen(lenAddress, len(b))
 }
 
-// listening is a recvfrom with an address that waits for an answer.
+// listening is a recvfrom with an address, which may wait for an answer.
 type listening struct {
-	virtual
+	waiting
 	room, nameRoom int
 	flags          int
-	until          time.Time
 }
 
 // receiveNetlink carries out recvfrom with an address: Go's own packages look at
 // its family.
 func (v *virtual) receiveNetlink() error {
-	l := &listening{virtual: *v, flags: v.intArg(3), room: int(min(v.arg(2), sendAtOnce))}
+	l := &listening{waiting: waiting{virtual: *v}, flags: v.intArg(3), room: int(min(v.arg(2), sendAtOnce))}
 	var e syscall.Errno
 	if l.nameRoom, e = v.readLen(v.arg(5)); e != 0 {
 		v.end(0, e)
 		return nil
 	}
-	if l.try() {
-		return nil
-	}
-	if l.flags&unix.MSG_DONTWAIT != 0 || !v.blocks() {
-		v.end(0, unix.EAGAIN)
-		return nil
-	}
-	l.until = v.deadline(unix.SO_RCVTIMEO)
-	return v.parking.add(l)
+	return l.tryOrWait(l, l.flags, unix.EPOLLIN)
 }
-
-func (l *listening) waitsFor() (int, uint32) { return l.fd, unix.EPOLLIN }
 
 func (l *listening) try() bool {
 	b := make([]byte, l.room)
@@ -159,5 +148,3 @@ func (l *listening) try() bool {
 	l.end(int64(n), e)
 	return true
 }
-
-func (l *listening) interrupt() bool { return l.endIfInterrupted(l.until) }

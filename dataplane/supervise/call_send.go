@@ -4,7 +4,6 @@ package supervise
 
 import (
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,35 +14,24 @@ import (
 // short count.
 const sendAtOnce = 1 << 16
 
-// sending is a sendto that waits for room.
+// sending is a sendto, which may wait for room.
 type sending struct {
-	virtual
+	waiting
 	data  []byte
 	flags int
-	until time.Time
 }
 
 // sendTo carries out sendto(2) with an address, which TCP ignores and a pair
 // refuses.
 func (v *virtual) sendTo() error {
-	s := &sending{virtual: *v, flags: v.intArg(3)}
+	s := &sending{waiting: waiting{virtual: *v}, flags: v.intArg(3)}
 	var e syscall.Errno
 	if s.data, e = v.read(v.arg(1), int(min(v.arg(2), sendAtOnce))); e != 0 {
 		v.end(0, e)
 		return nil
 	}
-	if s.try() {
-		return nil
-	}
-	if s.flags&unix.MSG_DONTWAIT != 0 || !v.blocks() {
-		v.end(0, unix.EAGAIN)
-		return nil
-	}
-	s.until = v.deadline(unix.SO_SNDTIMEO)
-	return v.parking.add(s)
+	return s.tryOrWait(s, s.flags, unix.EPOLLOUT)
 }
-
-func (s *sending) waitsFor() (int, uint32) { return s.fd, unix.EPOLLOUT }
 
 func (s *sending) try() bool {
 	n, err := unix.SendmsgN(s.fd, s.data, nil, nil, s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
@@ -55,8 +43,4 @@ func (s *sending) try() bool {
 	}
 	s.end(int64(max(n, 0)), launch.Errno(err))
 	return true
-}
-
-func (s *sending) interrupt() bool {
-	return s.endIfInterrupted(s.until)
 }

@@ -77,11 +77,13 @@ func (v *virtual) readMessage(i int) (m message, e syscall.Errno) {
 	return m, e
 }
 
-// size adds up the spans; more than a datagram takes counts as one byte more.
-func (m *message) size() (n int) {
+// longestDatagram is one byte more than a datagram takes.
+const longestDatagram = shm.PayloadMax + 1
+
+// size adds up the spans, to at most most.
+func (m *message) size(most int) (n int) {
 	for _, s := range m.spans {
-		n += int(min(s.size, shm.PayloadMax+1))
-		n = min(n, shm.PayloadMax+1)
+		n = min(n+int(min(s.size, uint64(most))), most)
 	}
 	return n
 }

@@ -76,16 +76,6 @@ func (v *virtual) deadline(option int) (t time.Time) {
 	return t
 }
 
-// endIfInterrupted ends a call that waits for its descriptor, if there is a reason
-// to.
-func (v *virtual) endIfInterrupted(deadline time.Time) bool {
-	e := interruption(&v.target, deadline, unix.EAGAIN)
-	if e != 0 {
-		v.end(0, e)
-	}
-	return e != 0
-}
-
 // drain drops what lies unread in the pair. Descriptors that come along are
 // closed by the kernel: connections of a listener end, and are reset.
 func (v *virtual) drain() {
