@@ -288,14 +288,14 @@ LITMUS(fork_beside_sockets)
 		int c = tcp(), s;
 
 		nonblocking(p.fd, 1);
-		if (dial(p.fd, "127.0.0.1", refusing) < 0 && (errno == ECONNREFUSED || poll(&p, 1, 2000) == 1))
+		if (dial(p.fd, "127.0.0.1", refusing) < 0 && (errno == ECONNREFUSED || poll(&p, 1, 10000) == 1))
 			refused++;
 		close(p.fd);
 		NEED(dial(c, "127.0.0.1", port) == 0);
 		s = accept(l, NULL, NULL);
 		NEED(s >= 0 && connect(s, &none, sizeof none) == 0);
 		p = (struct pollfd){ .fd = c, .events = POLLIN };
-		if (poll(&p, 1, 2000) == 1 && read(c, &b, 1) <= 0)
+		if (poll(&p, 1, 10000) == 1 && read(c, &b, 1) <= 0)
 			reset++;
 		close(s);
 		close(c);
