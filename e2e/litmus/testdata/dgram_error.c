@@ -77,6 +77,28 @@ LITMUS(dgram_refused_named)
 	say("and no more: %s", R(recvmsg(a, &m, MSG_DONTWAIT)));
 }
 
+/* Who waits for a datagram of its peer is woken by a refusal, and told. */
+LITMUS(dgram_refused_waiting)
+{
+	int port = free_port(), a = udp(), set = epoll_create1(0);
+	struct timeval limit = { .tv_usec = 300000 };
+	struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
+	char x[8];
+
+	NEED(dial(a, "127.0.0.1", port) == 0);
+	NEED(epoll_ctl(set, EPOLL_CTL_ADD, a, &e) == 0);
+	NEED(send(a, "x", 1, 0) == 1);
+	settle();
+	e.events = 0;
+	say("epoll: %s", R(epoll_wait(set, &e, 1, 300)));
+	say("says: %s", event_names(e.events & EPOLLERR));
+	NEED(setsockopt(a, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+	say("read: %s", R(read(a, x, sizeof x)));
+	NEED(send(a, "x", 1, 0) == 1);
+	settle();
+	say("SO_ERROR: %s", error_name(pending_error(a)));
+}
+
 /* A write without a destination is told of, at once or by SO_ERROR. */
 LITMUS(dgram_lost_write)
 {
