@@ -35,7 +35,7 @@ NC_EXPORT int posix_spawnp(int *pid, const char *file, const void *actions, cons
 
 const char *gnu_get_libc_version(void) __attribute__((weak));
 
-#define KEPT 6
+#define KEPT 7
 #define ENTRIES_MAX 8192 /* 64 KiB of stack */
 #define NAME_MAX_LEN 255
 #define PATH_MAX_LEN 4096
@@ -72,6 +72,7 @@ static char *const *complete(char **to, char *const env[])
 		{ "LD_PRELOAD=", keep->preload },	     { "NETCON_ATTACH=", keep->attach },
 		{ "NETCON_SOCKET=", keep->path },	     { "NETCON_CONTAINER=", keep->container },
 		{ "NETCON_MISSING=", keep->missing },	     { "NETCON_LAUNCHER=", keep->launcher },
+		{ "NETCON_SUPERVISOR=", keep->supervisor },
 	};
 	size_t n = 0;
 

@@ -80,6 +80,7 @@ struct nc_config {
 		char container[sizeof "NETCON_CONTAINER=" + NC_NAME_MAX];
 		char missing[sizeof "NETCON_MISSING=kernel"];
 		char launcher[sizeof "NETCON_LAUNCHER=" + NC_PATH_MAX];
+		char supervisor[sizeof "NETCON_SUPERVISOR=" + 20]; /* a number */
 	} keep;
 	const char *launcher; /* in keep; "": none */
 };

@@ -93,6 +93,7 @@ static int load(void)
 			copy(config.keep.container, sizeof config.keep.container, *e);
 		} else if (nc_after(*e, "NETCON_SUPERVISOR=")) {
 			nc_own = NC_MSG_OWN;
+			copy(config.keep.supervisor, sizeof config.keep.supervisor, *e);
 		} else if (nc_after(*e, "NETCON_LAUNCHER=")) {
 			copy(config.keep.launcher, sizeof config.keep.launcher, *e);
 		} else if ((v = nc_after(*e, "NETCON_MISSING="))) {
