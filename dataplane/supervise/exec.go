@@ -108,7 +108,7 @@ func Prepare(a *launch.Attachment, env []string, missing launch.Missing) ([]stri
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
-	answer, err := read(pair[0])
+	answer, err := readUnfiltered(pair[0])
 	runtime.KeepAlive(word)
 	switch {
 	case err != nil:
@@ -123,6 +123,18 @@ func Prepare(a *launch.Attachment, env []string, missing launch.Missing) ([]stri
 // ready is a supervisor's answer when all is well; anything else says what is
 // not.
 const ready = "ready"
+
+// readUnfiltered is read for a thread that is under the filter: its own call would
+// be handed to a supervisor that may have refused, and wait for ever.
+func readUnfiltered(fd int) (b []byte, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b, err = read(fd)
+	}()
+	<-done
+	return b, err
+}
 
 // read reads one record from a supervisor.
 func read(fd int) ([]byte, error) {

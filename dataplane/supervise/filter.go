@@ -215,5 +215,6 @@ func install() (fd int, err error) {
 	case unix.EINVAL:
 		return -1, fmt.Errorf("%w: install seccomp filter: %w (it takes Linux 5.19)", ErrPlatform, e)
 	}
-	return -1, fmt.Errorf("%w: install seccomp filter: %w", ErrPlatform, e)
+	return -1, fmt.Errorf("%w: install seccomp filter: %w (a container's seccomp profile forbids it: "+
+		"allow seccomp with SECCOMP_FILTER_FLAG_NEW_LISTENER)", ErrPlatform, e)
 }
