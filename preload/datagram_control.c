@@ -118,6 +118,8 @@ static void put_ipv6(struct out *o, const struct nc_datagram *h)
 		put_int(o, IPPROTO_IPV6, IPV6_HOPLIMIT, h->ttl);
 	if (h->flags & NC_D_WANT_TCLASS)
 		put_int(o, IPPROTO_IPV6, IPV6_TCLASS, h->tos);
+	if (h->flags & NC_D_WANT_HOPLIMIT_OLD)
+		put_int(o, IPPROTO_IPV6, IPV6_2292HOPLIMIT, h->ttl);
 }
 
 /* What was asked to be told of a received datagram. */
@@ -224,6 +226,7 @@ static int take_ipv6(struct nc_datagram *h, int type, const unsigned char *data,
 			h->local.ip[i] = data[i];
 		return 0;
 	case IPV6_HOPLIMIT:
+	case IPV6_2292HOPLIMIT:
 		if (n != sizeof(int))
 			return -EINVAL;
 		value = as_int(data);

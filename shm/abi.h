@@ -270,6 +270,7 @@ struct nc_accept {
 #define NC_D_WANT_STAMPNS_NEW	0x40000u	/* SO_TIMESTAMPNS_NEW */
 #define NC_D_WANT_OVERFLOW	0x80000u	/* SO_RXQ_OVFL */
 #define NC_D_WANT_ORIGDST6	0x100000u	/* IPV6_RECVORIGDSTADDR */
+#define NC_D_WANT_HOPLIMIT_OLD	0x200000u	/* IPV6_2292HOPLIMIT */
 #define NC_D_EVENT		0x1u		/* no datagram and no error: something is
 						 * in the error queue */
 

@@ -68,19 +68,20 @@ const (
 	DatagramReport = C.NC_D_REPORT
 	DatagramEvent  = C.NC_D_EVENT
 
-	WantPktInfo    = C.NC_D_WANT_PKTINFO
-	WantTTL        = C.NC_D_WANT_TTL
-	WantTOS        = C.NC_D_WANT_TOS
-	WantOrigDst    = C.NC_D_WANT_ORIGDST
-	WantPktInfo6   = C.NC_D_WANT_PKTINFO6
-	WantHopLimit   = C.NC_D_WANT_HOPLIMIT
-	WantTClass     = C.NC_D_WANT_TCLASS
-	WantStamp      = C.NC_D_WANT_STAMP
-	WantStampNS    = C.NC_D_WANT_STAMPNS
-	WantStampNew   = C.NC_D_WANT_STAMP_NEW
-	WantStampNSNew = C.NC_D_WANT_STAMPNS_NEW
-	WantOverflow   = C.NC_D_WANT_OVERFLOW
-	WantOrigDst6   = C.NC_D_WANT_ORIGDST6
+	WantPktInfo     = C.NC_D_WANT_PKTINFO
+	WantTTL         = C.NC_D_WANT_TTL
+	WantTOS         = C.NC_D_WANT_TOS
+	WantOrigDst     = C.NC_D_WANT_ORIGDST
+	WantPktInfo6    = C.NC_D_WANT_PKTINFO6
+	WantHopLimit    = C.NC_D_WANT_HOPLIMIT
+	WantTClass      = C.NC_D_WANT_TCLASS
+	WantStamp       = C.NC_D_WANT_STAMP
+	WantStampNS     = C.NC_D_WANT_STAMPNS
+	WantStampNew    = C.NC_D_WANT_STAMP_NEW
+	WantStampNSNew  = C.NC_D_WANT_STAMPNS_NEW
+	WantOverflow    = C.NC_D_WANT_OVERFLOW
+	WantOrigDst6    = C.NC_D_WANT_ORIGDST6
+	WantHopLimitOld = C.NC_D_WANT_HOPLIMIT_OLD
 
 	PayloadMax = C.NC_PAYLOAD_MAX
 

@@ -60,19 +60,20 @@ const (
 	DatagramReport = 0x4
 	DatagramEvent  = 0x1
 
-	WantPktInfo    = 0x100
-	WantTTL        = 0x200
-	WantTOS        = 0x400
-	WantOrigDst    = 0x800
-	WantPktInfo6   = 0x1000
-	WantHopLimit   = 0x2000
-	WantTClass     = 0x4000
-	WantStamp      = 0x8000
-	WantStampNS    = 0x10000
-	WantStampNew   = 0x20000
-	WantStampNSNew = 0x40000
-	WantOverflow   = 0x80000
-	WantOrigDst6   = 0x100000
+	WantPktInfo     = 0x100
+	WantTTL         = 0x200
+	WantTOS         = 0x400
+	WantOrigDst     = 0x800
+	WantPktInfo6    = 0x1000
+	WantHopLimit    = 0x2000
+	WantTClass      = 0x4000
+	WantStamp       = 0x8000
+	WantStampNS     = 0x10000
+	WantStampNew    = 0x20000
+	WantStampNSNew  = 0x40000
+	WantOverflow    = 0x80000
+	WantOrigDst6    = 0x100000
+	WantHopLimitOld = 0x200000
 
 	PayloadMax = 0xffff
 

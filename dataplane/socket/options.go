@@ -190,6 +190,7 @@ func knownOptions() []option {
 		{level: ip6, name: unix.IPV6_RECVERR, boolean: true},
 		{level: ip6, name: unix.IPV6_RECVPKTINFO, boolean: true},
 		{level: ip6, name: unix.IPV6_RECVHOPLIMIT, boolean: true},
+		{level: ip6, name: unix.IPV6_2292HOPLIMIT, boolean: true},
 		{level: ip6, name: unix.IPV6_RECVHOPOPTS, boolean: true},
 		{level: ip6, name: unix.IPV6_RECVRTHDR, boolean: true},
 		{level: ip6, name: unix.IPV6_RECVDSTOPTS, boolean: true},

@@ -102,6 +102,7 @@ func indexDatagramOptions() {
 		{ip4, unix.IP_RECVORIGDSTADDR, shm.WantOrigDst},
 		{ip6, unix.IPV6_RECVPKTINFO, shm.WantPktInfo6},
 		{ip6, unix.IPV6_RECVHOPLIMIT, shm.WantHopLimit},
+		{ip6, unix.IPV6_2292HOPLIMIT, shm.WantHopLimitOld},
 		{ip6, unix.IPV6_RECVTCLASS, shm.WantTClass},
 		{ip6, unix.IPV6_RECVORIGDSTADDR, shm.WantOrigDst6},
 		{sol, unix.SO_TIMESTAMP_OLD, shm.WantStamp},

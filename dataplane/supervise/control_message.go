@@ -83,6 +83,9 @@ func (c *controls) putDatagram(h *shm.Datagram, six bool) {
 	if h.Flags&shm.WantTClass != 0 {
 		c.putInt(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, uint32(h.Tos))
 	}
+	if h.Flags&shm.WantHopLimitOld != 0 {
+		c.putInt(unix.IPPROTO_IPV6, unix.IPV6_2292HOPLIMIT, uint32(h.Ttl))
+	}
 }
 
 // putTime adds the one time stamp that goes before the others.
@@ -221,7 +224,7 @@ func takeIPv6(h *shm.Datagram, kind int, data []byte) syscall.Errno {
 		return unix.EINVAL
 	}
 	switch kind {
-	case unix.IPV6_HOPLIMIT:
+	case unix.IPV6_HOPLIMIT, unix.IPV6_2292HOPLIMIT:
 		if value > 0 {
 			h.Flags |= shm.DatagramTTL
 			h.Ttl = uint8(value)

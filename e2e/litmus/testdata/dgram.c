@@ -464,6 +464,9 @@ LITMUS(dgram_controls)
 	v = 7;
 	say("IPV6_HOPLIMIT: %s", with(d, "::1", port_of(c), IPPROTO_IPV6, IPV6_HOPLIMIT, &v, sizeof v));
 	say_message("IPV6_HOPLIMIT", c, 512);
+	say("IPV6_2292HOPLIMIT: %s", set_option(c, IPPROTO_IPV6, IPV6_2292HOPLIMIT, 1));
+	say("sends: %s", with(d, "::1", port_of(c), IPPROTO_IPV6, IPV6_2292HOPLIMIT, &v, sizeof v));
+	say_message("IPV6_2292HOPLIMIT", c, 512);
 	say("IPV6_TCLASS: %s", with(d, "::1", port_of(c), IPPROTO_IPV6, IPV6_TCLASS, &v, sizeof v));
 	say_message("IPV6_TCLASS", c, 512);
 	inet_pton(AF_INET6, "fd42::1", &source6.ipi6_addr);
