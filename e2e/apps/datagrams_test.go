@@ -26,7 +26,7 @@ func init() {
 		run: func(t *testing.T, e *env) { datagrams(t, e, 16, 49, "node", "testdata/datagrams.js") },
 	})
 	add(scenario{
-		name: "go-datagrams", version: []string{"go", "version"}, does: "net of CGO_ENABLED=0: " + fmt.Sprintf(does, 16), bytes: 2 * 2 * 2 * 16 * 49 * 1500,
+		name: "go-datagrams", version: []string{"go", "version"}, does: "net of CGO_ENABLED=0: " + fmt.Sprintf(does, 16) + "; ReadMsgUDP and WriteMsgUDP", bytes: 2 * 2 * 2 * 16 * 49 * 1500,
 		remark: "a refusal is not part of it: reads of a supervised program are the kernel's own and show no ICMP error",
 		run:    func(t *testing.T, e *env) { datagrams(t, e, 16, 49, buildGo(t, "./testdata/godatagrams")) },
 	})

@@ -38,16 +38,18 @@ func init() {
 	})
 	add(scenario{
 		name: "ping-busybox", packages: []string{"busybox-static"},
-		does:   "3 echo requests of 56 and 1,400 bytes, IPv4 and IPv6, of the static busybox",
-		remark: "under netcon it prints no hop limit over IPv6: the supervisor hands over no control messages",
-		bytes:  2 * 2 * 3 * (56 + 1400),
+		does:  "3 echo requests of 56 and 1,400 bytes and 8 as fast as they come back, IPv4 and IPv6, of the static busybox; every reply with its TTL",
+		bytes: 2 * 2 * (3*(56+1400) + 8*56),
 		run: func(t *testing.T, e *env) {
 			for _, to := range []string{a4, a6, b4} {
 				for _, size := range []string{"56", "1400"} {
 					got := e.b.do(t, time.Minute, "busybox", "ping", "-c", "3", "-i", "0.2", "-s", size, to)
-					if !strings.Contains(got, "3 packets transmitted, 3 packets received, 0% packet loss") || to != a6 && strings.Count(got, "ttl=64") != 3 {
+					if !strings.Contains(got, "3 packets transmitted, 3 packets received, 0% packet loss") || strings.Count(got, "ttl=64") != 3 {
 						t.Errorf("busybox ping %s of %s bytes printed\n%s", to, size, got)
 					}
+				}
+				if got := e.b.do(t, time.Minute, "busybox", "ping", "-c", "8", "-A", to); !strings.Contains(got, "8 packets received") {
+					t.Errorf("busybox ping -A %s printed\n%s", to, got)
 				}
 			}
 		},

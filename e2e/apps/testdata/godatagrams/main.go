@@ -110,7 +110,7 @@ func once(c *net.UDPConn, to netip.AddrPort, connected bool, data, b []byte) err
 		if connected {
 			_, err = c.Write(data)
 		} else {
-			_, err = c.WriteToUDPAddrPort(data, to)
+			_, _, err = c.WriteMsgUDPAddrPort(data, nil, to)
 		}
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func once(c *net.UDPConn, to netip.AddrPort, connected bool, data, b []byte) err
 		if connected {
 			n, err = c.Read(b)
 		} else {
-			n, from, err = c.ReadFromUDPAddrPort(b)
+			n, _, _, from, err = c.ReadMsgUDPAddrPort(b, nil)
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):

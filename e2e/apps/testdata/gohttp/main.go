@@ -8,8 +8,6 @@
 //		then one with Connection: close; compared; prints "ok"
 //	gohttp interfaces			prints names and addresses of interfaces
 //	gohttp echo ADDRESS PORT		echoes connections, until killed
-//	gohttp udp-serve ADDRESS PORT		echoes datagrams, until killed
-//	gohttp udp-client ADDRESS PORT		sends to it and compares, prints "ok"
 //	gohttp shell COMMAND			runs a shell
 package main
 
@@ -40,10 +38,6 @@ func main() {
 		err = interfaces()
 	case "echo":
 		err = echo(net.JoinHostPort(a[1], a[2]))
-	case "udp-serve":
-		err = udpServe(net.JoinHostPort(a[1], a[2]))
-	case "udp-client":
-		err = udpClient(net.JoinHostPort(a[1], a[2]))
 	case "shell":
 		c := exec.Command("/bin/sh", "-c", a[1])
 		c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
