@@ -26,13 +26,17 @@ CMD and whatever it starts share the container. The exit status is CMD's.
   netcon exec -n web -- bash            a shell inside the container
   netcon exec -n web -- ./server        a Go or static program, the same way
   netcon exec -enforce -n web -- ./job  nothing gets past it to the host's network
+  netcon exec -n shop -- ping web       ICMP, and names of the network's containers
   netcon exec -p 8080:80 -n web -- nginx    the host's port 8080 is nginx's port 80
+  netcon exec -p 5353:53/udp -n web -- dnsmasq -k    the same of UDP
 
-TCP, UDP and ICMP over IPv4 and IPv6 go through the container, whose policy says
-what becomes of what is not on its network; everything else (files, AF_UNIX) stays
-with the kernel. Dynamic programs get a preload library; static and
-Go programs, which no library reaches, a supervisor behind their system calls.
-Set-user-ID programs are refused.
+TCP, UDP and ICMP over IPv4 and IPv6 go through the container; everything else
+(files, AF_UNIX) stays with the kernel. What is not on the container's network is
+unreachable, or goes over the host's stack where the configuration says policy =
+"host". Dynamic programs get a preload library; static and Go programs, which no
+library reaches, a supervisor behind their system calls: where the kernel or a
+seccomp profile refuses that, they are not started. Set-user-ID programs are
+refused.
 
 With -p the daemon listens at an address of the host and hands each connection,
 with its true peer, to the program that listens on the container's port; where
