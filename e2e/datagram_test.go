@@ -187,6 +187,19 @@ func TestDatagramFlood(t *testing.T) {
 	if grown := testenv.RSS(t, h.d.Pid()) - rss; grown > 64<<20 {
 		t.Errorf("the daemon grew by %d bytes", grown)
 	}
+	sockets, err := h.d.Sockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost uint64
+	for _, x := range sockets {
+		if x.Local.Port() == 9 {
+			lost += uint64(x.Drops)
+		}
+	}
+	if lost < count/4 {
+		t.Errorf("netcon sockets tells of %d datagrams that the socket lost", lost)
+	}
 	// What the kernel's own queues lost on the way is not counted here.
 	if n := h.d.stats(t).Containers["web"].Drops["socket_queue"]; n < count/4 {
 		t.Errorf("%d datagrams counted as socket_queue", n)

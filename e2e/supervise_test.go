@@ -118,3 +118,33 @@ func TestSupervisorTree(t *testing.T) {
 		t.Errorf("supervisors: %v\n%s", supervisors, out)
 	}
 }
+
+// TestSupervisorEnforced: a static program in an empty network namespace has its
+// container, started by root and by an ordinary user.
+func TestSupervisorEnforced(t *testing.T) {
+	testenv.NeedTools(t, "busybox", "setpriv")
+	s := newStreet(t, "uids = [65534]", "")
+	testenv.Nginx(t, s.d.exec("in"), testenv.Options{Addrs: []string{client4 + ":80"}, Root: s.root})
+	dir := testenv.OpenDir(t)
+	for _, name := range []string{"netcon", "libnetcon.so"} { // where that user can read it
+		testenv.Run(t, nil, "cp", filepath.Join(buildDir(), name), dir)
+	}
+	for user, prefix := range map[string][]string{
+		"root": nil, "nobody": {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--reset-env", "--"},
+	} {
+		netcon := append(append(s.h.Prefix(), prefix...), filepath.Join(dir, "netcon"), "exec", "-enforce", "-run", filepath.Join(s.d.dir, "run"), "-n", "web", "--")
+		for _, argv := range [][]string{
+			{"busybox", "wget", "-q", "-O", "-", "http://" + client4 + "/file"},
+			{"sh", "-c", "busybox wget -q -O - http://" + client4 + "/file"},
+			{"busybox", "sh", "-c", "/usr/bin/curl -sS http://" + client4 + "/file"},
+		} {
+			if sum, err := hashOutput(time.Minute, append(netcon, argv...)...); err != nil || sum != s.sum {
+				t.Errorf("%s, %q: SHA-256 %s, want %s: %v", user, argv, sum, s.sum, err)
+			}
+		}
+		// Of what the kernel has, there is nothing but lo.
+		if out, err := testenv.Try(nil, time.Minute, append(netcon, "busybox", "cat", "/proc/net/dev")...); err != nil || strings.Contains(out, "eth0") {
+			t.Errorf("%s: %v\n%s", user, err, out)
+		}
+	}
+}

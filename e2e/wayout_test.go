@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -117,18 +118,33 @@ func (s *street) reaches(t *testing.T, container string, flags ...string) {
 	}
 }
 
-// reachesNothing fails if a program in a container gets anything from outside, or
-// the host's kernel opened a connection meanwhile.
+// reachesNothing fails if a program in a container, dynamic or static, gets anything
+// from outside, or the host's kernel asked for something meanwhile.
 func (s *street) reachesNothing(t *testing.T, container string) {
 	t.Helper()
 	before := testenv.SNMP(t, s.h)
 	for _, url := range append(outside(), "http://127.0.0.1:81/file") {
-		if out, err := s.d.try(container, time.Minute, "curl", "-sS", "--fail", "--max-time", "10", url); err == nil {
-			t.Errorf("%s reaches %s: %d bytes", container, url, len(out))
+		for _, argv := range [][]string{
+			{"curl", "-sS", "--fail", "--max-time", "10", url},
+			{"busybox", "wget", "-q", "-T", "10", "-O", "-", url},
+		} {
+			if out, err := s.d.try(container, time.Minute, argv...); err == nil {
+				t.Errorf("%s reaches %s with %s: %d bytes", container, url, argv[0], len(out))
+			}
 		}
 	}
-	if n := testenv.SNMP(t, s.h).Since(before)["Tcp.ActiveOpens"]; n != 0 {
-		t.Errorf("path: the host's kernel opened %d connections", n)
+	for _, to := range []string{there4, there6} {
+		for _, argv := range [][]string{{"ping", "-n"}, {"busybox", "ping"}} {
+			if out, err := s.d.try(container, time.Minute, append(argv, "-c", "1", "-W", "2", to)...); err == nil {
+				t.Errorf("%s reaches %s with %q:\n%s", container, to, argv, out)
+			}
+		}
+	}
+	after := testenv.SNMP(t, s.h).Since(before)
+	for _, name := range []string{"Tcp.ActiveOpens", "Icmp.OutEchos", "Icmp6.OutEchos"} {
+		if n := after[name]; n != 0 {
+			t.Errorf("path: the host's kernel counted %s %d", name, n)
+		}
 	}
 }
 
@@ -160,24 +176,46 @@ func TestWayOut(t *testing.T) {
 		t.Errorf("busybox wget: %v\n%s", err, out)
 	}
 
+	// What is open stays, what is opened then goes by the new policy.
+	echo(t, s.p, there4+":7", "["+there6+"]:7")
+	var held []*testenv.Process
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer out.Close()
+	for _, to := range []string{there4, there6} {
+		argv := append(s.d.exec("web"), "python3", "testdata/hold.py", to, "80", "7")
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stdin = in
+		p := testenv.StartCmd(t, cmd)
+		p.WaitOutput(t, 15*time.Second, "ready")
+		held = append(held, p)
+	}
 	s.reload(t, streetConf("", `policy = "host"`), "policy host, was isolated")
+	_ = out.Close()
+	for _, p := range held {
+		if err := p.Wait(t, time.Minute); err != nil || p.Stdout() != "ready\n"+s.sum+"\nsecond\nENETUNREACH\nENETUNREACH\n" {
+			t.Errorf("sockets over a change of policy: %v\n%s", err, p.Output())
+		}
+	}
 	s.reachesNothing(t, "web")
 	s.reaches(t, "in")
 }
 
-// TestWayOutDatagrams: UDP takes the same way out, with errors and sizes kept,
-// and cannot be used to forge the overlay's frames.
-func TestWayOutDatagrams(t *testing.T) {
-	s := newStreet(t, `policy = "host"`, "")
-	for _, addr := range []string{there4 + ":7", "[" + there6 + "]:7"} {
+// echo answers datagrams at addresses of a namespace until the test ends.
+func echo(t *testing.T, ns *testenv.NetNS, addrs ...string) {
+	t.Helper()
+	for _, addr := range addrs {
 		var c net.PacketConn
-		s.p.Do(t, func() {
+		ns.Do(t, func() {
 			var err error
 			if c, err = net.ListenPacket("udp", addr); err != nil {
 				t.Fatal(err)
 			}
 		})
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 		go func() {
 			buf := make([]byte, 1<<16)
 			for {
@@ -189,6 +227,13 @@ func TestWayOutDatagrams(t *testing.T) {
 			}
 		}()
 	}
+}
+
+// TestWayOutDatagrams: UDP takes the same way out, with errors and sizes kept,
+// and cannot be used to forge the overlay's frames.
+func TestWayOutDatagrams(t *testing.T) {
+	s := newStreet(t, `policy = "host"`, "")
+	echo(t, s.p, there4+":7", "["+there6+"]:7")
 	before := s.d.stats(t).Containers["web"]
 	for _, tt := range []struct{ container, host, want string }{
 		{"web", there4, "hello mapped ECONNREFUSED EACCES"},
