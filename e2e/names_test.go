@@ -136,6 +136,8 @@ func TestNameserver(t *testing.T) {
 		{"web", "shop.example", "NOERROR " + there4},
 		{"in", "shop.example", "REFUSED"},
 		{"web", "nobody.blue", "NXDOMAIN"},
+		{"in", "nobody.blue", "NXDOMAIN"},
+		{"web", "nobody.example", "NXDOMAIN"},
 	} {
 		for _, how := range []string{"connected", "unconnected", "tcp"} {
 			out, err := s.d.try(tt.container, time.Minute, "python3", "testdata/dns.py", how, tt.name)

@@ -36,20 +36,24 @@ func TestChaosSupervisors(t *testing.T) {
 	dir := testenv.OpenDir(t)
 	static := filepath.Join(dir, "static")
 	testenv.Run(t, nil, "gcc", "-static", "-O2", "-pthread", "-o", static, "testdata/echo.c")
-	golang := goProgram(t)
+	golang, datagrams := goProgram(t), buildGo(t, "./testdata/godatagrams")
 
-	// Servers at ports of their own; clients go to any of them.
+	// Servers at ports of their own, the last one of UDP; clients go to any of them.
 	servers := [][]string{
 		{static, "threads", "::", "7000"},
 		{static, "epoll", "::", "7001"},
 		{static, "fork", "::", "7002"},
 		{golang, "serve", "", "7003"},
+		{datagrams, "serve", "7004"},
 	}
 	client := func() []string {
 		i := random.IntN(len(servers))
 		to, port := []string{a4, a6}[random.IntN(2)], fmt.Sprint(7000+i)
 		if servers[i][0] == golang {
 			return []string{golang, "client", to, port, "2", "10", "4096"}
+		}
+		if servers[i][0] == datagrams {
+			return []string{datagrams, "client", to, port, "2", "7"}
 		}
 		c := []string{static, "client", to, port, "2", fmt.Sprint(32 << 10)}
 		if random.IntN(3) == 0 { // below a shell, with the preload library
@@ -133,9 +137,13 @@ func TestChaosSupervisors(t *testing.T) {
 	testenv.WaitFor(t, time.Minute, func() bool { return alive(clients) == nil }, "the clients to end")
 	// And who comes now is served as if nothing had been.
 	for i, p := range serving {
-		end(t, p)
+		_ = p.Stop() // which may just have ended, without its supervisor
 		serving[i] = h.start(t, servers[i]...)
-		h.listens(t, 7000+i)
+		if servers[i][0] == datagrams {
+			serving[i].WaitOutput(t, 20*time.Second, "ready")
+		} else {
+			h.listens(t, 7000+i)
+		}
 	}
 	for _, to := range []string{a4, a6} {
 		if got := h.do(t, time.Minute, static, "client", to, "7000", "2", "65536"); got != "ok\n" {
@@ -144,9 +152,12 @@ func TestChaosSupervisors(t *testing.T) {
 		if got := h.do(t, time.Minute, golang, "client", to, "7003", "2", "2", "1000"); got != "ok\n" {
 			t.Errorf("after all: Go client printed %q", got)
 		}
+		if got := h.do(t, time.Minute, datagrams, "client", to, "7004", "2", "7"); got != "ok\n" {
+			t.Errorf("after all: Go client of datagrams printed %q", got)
+		}
 	}
 	for _, p := range serving {
-		end(t, p)
+		_ = p.Stop()
 	}
 	testenv.WaitFor(t, 20*time.Second, func() bool { return len(supervisors(h.run)) == 0 }, "the supervisors to end")
 	testenv.WaitFor(t, 20*time.Second, func() bool {
