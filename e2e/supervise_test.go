@@ -34,7 +34,8 @@ func TestSupervisorRefused(t *testing.T) {
 		{"listener", unix.ENOSYS, "install seccomp filter: function not implemented", "seccomp profile"},
 		{"listener", unix.EINVAL, "install seccomp filter: invalid argument", "Linux 5.19"},
 		{"pidfd_getfd", unix.EPERM, "pidfd_getfd", "CAP_SYS_PTRACE"},
-		{"process_vm_readv", unix.EPERM, "process_vm_readv", "CAP_SYS_PTRACE"},
+		{"process_vm_readv", unix.EPERM, "read the program's memory (process_vm_readv)", "CAP_SYS_PTRACE"},
+		{"process_vm_writev", unix.EPERM, "write the program's memory (process_vm_writev)", "CAP_SYS_PTRACE"},
 		{"other", 0, "somebody else's seccomp supervisor", "the kernel allows one"},
 	} {
 		t.Run(fmt.Sprintf("%s/%d", tt.call, tt.errno), func(t *testing.T) {

@@ -49,6 +49,9 @@ type hello struct {
 
 const helloSize = 32
 
+// word is what a supervisor has to find, and to write, where no stack moves it.
+var word uint64
+
 func (h hello) bytes() []byte {
 	var b []byte
 	for _, v := range []uint64{uint64(h.tid), uint64(h.fd), h.address, h.word} {
@@ -101,15 +104,13 @@ func Prepare(a *launch.Attachment, env []string, missing launch.Missing) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	word := new(uint64)
-	*word = uint64(time.Now().UnixNano())
-	h := hello{tid: unix.Gettid(), fd: fd, address: uint64(addressOf(word)), word: *word}
+	word = uint64(time.Now().UnixNano())
+	h := hello{tid: unix.Gettid(), fd: fd, address: uint64(addressOf(&word)), word: word}
 	_, err = unix.Write(pair[0], h.bytes())
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	answer, err := readUnfiltered(pair[0])
-	runtime.KeepAlive(word)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("start supervisor: %w", err)
@@ -246,16 +247,20 @@ func greet(pair int) (notify int, err error) {
 	return notify, err
 }
 
-// meet takes the notification descriptor out of the launcher, and finds its word.
+// meet takes the notification descriptor out of the launcher, and finds its word and
+// writes it.
 func meet(h hello) (notify int, err error) {
 	t := target{threads: new(threads), call: notification{pid: uint32(h.tid)}}
 	notify, e := t.fd(h.fd)
 	if e != 0 {
 		return -1, fmt.Errorf("take a descriptor of the program (pidfd_getfd): %w%s", e, remedy(e))
 	}
-	var word [8]byte
-	if !readMemory(h.tid, h.address, word[:]) || binary.NativeEndian.Uint64(word[:]) != h.word {
+	var b [8]byte
+	if !readMemory(h.tid, h.address, b[:]) || binary.NativeEndian.Uint64(b[:]) != h.word {
 		return -1, fmt.Errorf("read the program's memory (process_vm_readv) failed%s", remedy(unix.EPERM))
+	}
+	if !writeMemory(h.tid, h.address, b[:]) {
+		return -1, fmt.Errorf("write the program's memory (process_vm_writev) failed%s", remedy(unix.EPERM))
 	}
 	return notify, nil
 }
@@ -265,5 +270,5 @@ func remedy(e syscall.Errno) string {
 		return ""
 	}
 	return " (sysctl kernel.yama.ptrace_scope above 1, or a container's seccomp profile, forbids it: " +
-		"run netcon as root, or allow CAP_SYS_PTRACE, pidfd_getfd and process_vm_readv)"
+		"run netcon as root, or allow CAP_SYS_PTRACE, pidfd_getfd, process_vm_readv and process_vm_writev)"
 }

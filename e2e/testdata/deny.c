@@ -2,8 +2,8 @@
 /*
  * deny CALL ERRNO PROGRAM [ARG ...]: runs a program for which a system call fails,
  * as below a container's seccomp profile. CALL is listener (a seccomp filter with a
- * supervisor), pidfd_getfd, process_vm_readv, or other: nothing fails, but somebody
- * else supervises the program already.
+ * supervisor), pidfd_getfd, process_vm_readv, process_vm_writev, or other: nothing
+ * fails, but somebody else supervises the program already.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -44,6 +44,8 @@ int main(int argc, char **argv)
 		code[1].k = __NR_pidfd_getfd;
 	} else if (!strcmp(argv[1], "process_vm_readv")) {
 		code[1].k = __NR_process_vm_readv;
+	} else if (!strcmp(argv[1], "process_vm_writev")) {
+		code[1].k = __NR_process_vm_writev;
 	} else {
 		code[1].k = ~0U;
 		flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
