@@ -3,11 +3,13 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // sizes reads lines "Name: N kB".
@@ -52,6 +54,31 @@ func readResident(g groups) (r resident) {
 		}
 	}
 	return r
+}
+
+// The kernel frees what closed connections had a little later, in portions.
+const (
+	slabPause    = 300 * time.Millisecond
+	slabSettled  = 1 << 10 // KiB a pause
+	slabPatience = 5 * time.Second
+)
+
+// settleSlab waits until the kernel's slab shrinks no more, or not for what was
+// here before.
+func settleSlab(ctx context.Context) error {
+	deadline := time.Now().Add(slabPatience)
+	for before := meminfo()["Slab"]; ; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(slabPause):
+		}
+		now := meminfo()["Slab"]
+		if now+slabSettled > before || time.Now().After(deadline) {
+			return nil
+		}
+		before = now
+	}
 }
 
 // perConnection is what n connections took more than none, each.

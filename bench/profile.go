@@ -42,7 +42,7 @@ const profileHertz = "1999"
 // The sample's value is not kept: perf costs time itself.
 func (r *runner) profile(ctx context.Context, w *Workload, turns []*turn) error {
 	for _, t := range turns {
-		if t.err != nil || len(t.bed.Carriers) == 0 || len(r.Systems) == 0 && t.name != Default {
+		if t.err != nil || t.bed == nil || len(t.bed.Carriers) == 0 || len(r.Systems) == 0 && t.name != Default {
 			continue
 		}
 		r.progress.step(w, "profile of "+t.name)
@@ -164,7 +164,7 @@ func parseProfile(text string) (*Profile, error) {
 		}
 	}
 	if p.Samples == 0 {
-		return nil, fmt.Errorf("perf saw nothing: %s", lastLine(text))
+		return nil, fmt.Errorf("perf saw it use no processor time")
 	}
 	p.Parts, p.Symbols, p.Callers = shares(parts, p.Samples), shares(symbols, p.Samples), shares(callers, p.Samples)
 	p.Symbols = p.Symbols[:min(mostSymbols, len(p.Symbols))]

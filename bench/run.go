@@ -171,10 +171,11 @@ type runner struct {
 
 // turn is one system within a workload.
 type turn struct {
-	name  string
-	bed   *Bed
-	fails int
-	err   error // it takes part no more
+	system System
+	name   string
+	bed    *Bed
+	fails  int
+	err    error // it takes part no more
 }
 
 // mostFails is how often a system may fail in a workload before it takes part no
@@ -185,16 +186,9 @@ const mostFails = 2
 func (r *runner) workload(ctx context.Context, p plan) error {
 	var turns []*turn
 	for _, s := range p.systems {
-		t := &turn{name: s.Name()}
+		t := &turn{system: s, name: s.Name()}
 		turns = append(turns, t)
-		pair, err := r.pair(ctx, s, Link{Faults: p.Faults})
-		if err == nil {
-			t.bed = &Bed{Site: r.site, Pair: pair, Scratch: map[string]float64{}}
-			if p.Serve != nil {
-				err = p.Serve(ctx, t.bed)
-			}
-		}
-		if err != nil {
+		if err := r.raise(ctx, p, t); err != nil {
 			t.err = err
 			s := &Sample{Workload: p.Name, System: t.name, Unit: p.Unit, Less: p.Less, Per: p.Per, Error: err.Error()}
 			if err := r.keep(Record{Sample: s}); err != nil {
@@ -204,9 +198,7 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 	}
 	defer func() {
 		for _, t := range turns {
-			if t.bed != nil && t.bed.Serving != nil {
-				r.site.forget(t.bed.Serving)
-			}
+			r.lower(p, t)
 		}
 	}()
 	var share float64
@@ -228,7 +220,7 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 			if t.err != nil {
 				continue
 			}
-			samples = append(samples, r.sample(ctx, p.Workload, t, round))
+			samples = append(samples, r.sample(ctx, p, t, round))
 		}
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx) // what failed for that says nothing
@@ -246,6 +238,40 @@ func (r *runner) workload(ctx context.Context, p plan) error {
 	return nil
 }
 
+// raise brings up a turn's system with a server on it.
+func (r *runner) raise(ctx context.Context, p plan, t *turn) (err error) {
+	var pair *Pair
+	if link := (Link{Faults: p.Faults}); p.Fresh {
+		pair, err = t.system.Up(ctx, r.site, link)
+	} else {
+		pair, err = r.pair(ctx, t.system, link)
+	}
+	if err != nil {
+		return err
+	}
+	t.bed = &Bed{Site: r.site, Pair: pair, Scratch: map[string]float64{}}
+	if p.Serve == nil {
+		return nil
+	}
+	return p.Serve(ctx, t.bed)
+}
+
+// lower ends a turn's server, and the system if it was up for this turn alone.
+func (r *runner) lower(p plan, t *turn) {
+	if t.bed == nil {
+		return
+	}
+	if t.bed.Serving != nil {
+		r.site.forget(t.bed.Serving)
+	}
+	if p.Fresh {
+		for _, c := range t.bed.Carriers {
+			r.site.forget(c)
+		}
+	}
+	t.bed = nil
+}
+
 // pair returns a system that is up; it stays up.
 func (r *runner) pair(ctx context.Context, s System, l Link) (*Pair, error) {
 	key := s.Name() + " " + l.Faults
@@ -260,11 +286,19 @@ func (r *runner) pair(ctx context.Context, s System, l Link) (*Pair, error) {
 }
 
 // sample takes one sample. One that fails is a sample, too.
-func (r *runner) sample(ctx context.Context, w *Workload, t *turn, round int) *Sample {
+func (r *runner) sample(ctx context.Context, p plan, t *turn, round int) *Sample {
+	var err error
+	if p.Fresh && round > 0 {
+		r.lower(p, t)
+		err = r.raise(ctx, p, t)
+	}
 	m := &Meter{bed: t.bed}
-	m.Workload, m.System, m.Round = w.Name, t.name, round
-	m.Unit, m.Less, m.Per = w.Unit, w.Less, w.Per
-	if err := r.measure(ctx, w, m); err != nil {
+	m.Workload, m.System, m.Round = p.Name, t.name, round
+	m.Unit, m.Less, m.Per = p.Unit, p.Less, p.Per
+	if err == nil {
+		err = r.measure(ctx, p.Workload, m)
+	}
+	if err != nil {
 		m.Error = err.Error()
 		if t.fails++; t.fails == mostFails {
 			t.err = err

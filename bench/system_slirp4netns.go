@@ -28,10 +28,7 @@ func (slirp4netns) Up(ctx context.Context, s *Site, l Link) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := filepath.Join(s.Dir, "slirp4netns.sock")
-	if l.Faults != "" {
-		api += ".wire"
-	}
+	api := filepath.Join(s.Dir, r.host+".sock")
 	if err := r.start(ctx, s, "slirp4netns", "-c", "-m", "65520", "--netns-type=path", "-a", api, "/run/netns/"+r.guest, "tap0"); err != nil {
 		return nil, err
 	}

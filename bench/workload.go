@@ -33,6 +33,10 @@ type Workload struct {
 	// so that the server's side can be given alone.
 	Calibrated bool
 
+	// Fresh says that every sample has a system of its own, which nothing has
+	// used before: what memory it took once it does not give back.
+	Fresh bool
+
 	// Takes is how long a turn takes with samples of a length; nil: what
 	// echoload takes once.
 	Takes func(time.Duration) time.Duration

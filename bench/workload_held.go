@@ -14,7 +14,7 @@ import (
 var _ = registerWorkload(&Workload{
 	Name:  "held",
 	About: "idle connections through a prefork server, a message of 512 bytes per connection and minute: memory per connection, and the rate of 64 busy connections meanwhile, with as many as the limits allow", Rank: 90,
-	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Takes: func(d time.Duration) time.Duration { return 2*time.Duration(len(heldSteps))*d + 10*time.Second }, Systems: []string{"kernel-veth"},
+	Unit: "bytes/connection", Less: true, Per: "message", Form: Full, Fresh: true, Takes: func(d time.Duration) time.Duration { return 2*time.Duration(len(heldSteps))*d + 10*time.Second }, Systems: []string{"kernel-veth"},
 	Serve: serveEcho("-workers", "2"),
 	Run:   holdConnections,
 })
@@ -30,8 +30,12 @@ var heldSteps = []int{1000, 4000, 16000, 18000}
 // holdConnections opens more and more connections until a limit is met.
 func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
 	var limit error
+	if err := settleSlab(ctx); err != nil {
+		return err
+	}
+	before := readResident((&Meter{bed: b}).groups())
 	for _, n := range heldSteps {
-		step, r, err := b.hold(ctx, m, n, d)
+		step, r, err := b.hold(ctx, m, before, n, d)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -65,12 +69,12 @@ func holdConnections(ctx context.Context, b *Bed, m *Meter, d time.Duration) err
 const messageSize = 512
 
 // hold opens n connections, looks at the memory, at what others get done, and
-// sends messages for a while.
-func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Held, *loadReport, error) {
+// sends messages for a while. before is what was there before the first of all:
+// what an earlier step needed is there still, and used again.
+func (b *Bed) hold(ctx context.Context, m *Meter, before resident, n int, d time.Duration) (*Held, *loadReport, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*d+6*loadGrace, errors.New("connections do not open"))
 	defer cancel()
-	meter := &Meter{bed: b}
-	before := readResident(meter.groups())
+	meter := &Meter{bed: b, profile: m.profile}
 	start := time.Now()
 	p, err := b.On(b.Client, "echoload", b.tool("echoload"), b.Server.Addr.String(), strconv.Itoa(echoPort), "-conns", strconv.Itoa(n),
 		"-size", strconv.Itoa(messageSize), "-rate", strconv.Itoa(max(1, n/60)), "-hold", "-warmup", "0", "-time", strconv.FormatInt(d.Milliseconds(), 10))
@@ -108,7 +112,7 @@ func (b *Bed) hold(ctx context.Context, m *Meter, n int, d time.Duration) (*Held
 	if err := meter.End(); err != nil {
 		return nil, nil, err
 	}
-	m.Spent, m.Marks = meter.Spent, meter.Marks // of the most connections
+	m.Spent, m.Marks, m.perf = meter.Spent, meter.Marks, meter.perf // of the most connections
 	r, err := parseLoad(p.Text())
 	return step, &r, err
 }
