@@ -133,9 +133,14 @@ const wrkScript = `done = function(s, l, r)
 end
 `
 
-// wrk runs wrk as the measured client, for whole seconds: it knows no others. Its
-// first run on a bed warms up.
+// wrk runs wrk as the measured client, for whole seconds: it knows no others.
 func (b *Bed) wrk(ctx context.Context, m *Meter, d time.Duration, path string, args ...string) error {
+	if b.Scratch["warm"] == 0 { // nginx listens before its workers run
+		if _, err := b.load(ctx, &Meter{bed: b}, 100*time.Millisecond, httpPort, "-http", path); err != nil {
+			return err
+		}
+		b.Scratch["warm"] = 1
+	}
 	script := filepath.Join(b.Dir, "wrk.lua")
 	if err := os.WriteFile(script, []byte(wrkScript), 0o644); err != nil {
 		return err
