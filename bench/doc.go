@@ -21,10 +21,14 @@
 //	site.go       what is made: namespaces, processes, files; and removed
 //	reap.go       the same, when nobody is left to do it
 //	usage.go      processor time, by who used it
+//	calibrate.go  which part of it is the client's
+//	profile.go    and what for, in a daemon: parts.go
 //	proof.go      which way the bytes went
 //	run.go        rounds
 //	record.go     what is kept, as JSON lines
 //	report.go     tables; plot.go: pictures; compare.go: two runs
+//	overview.go   all workloads beside each other
+//	docs.go       tables and pictures in a page of the documentation
 //
 // # Concurrency
 //

@@ -30,7 +30,6 @@ type Facts struct {
 	Form     string            `json:"form"` // quick, full or all
 	Rounds   int               `json:"rounds"`
 	Seconds  float64           `json:"seconds"` // of a sample
-	Elapsed  float64           `json:"elapsed,omitempty"`
 }
 
 // versions are how programs tell their version.

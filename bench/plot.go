@@ -93,7 +93,7 @@ func bars(name string, rows []*Row) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = name
 	p.X.Label.Text = rows[0].Unit
-	p.X.Min = 0
+	p.X.Min, p.X.Tick.Marker = 0, plain{}
 	values := make(plotter.Values, len(rows))
 	names := make([]string, len(rows))
 	ranges := spreads{}
@@ -171,6 +171,19 @@ func distributions(name string, rows []*Row) (*plot.Plot, error) {
 // nines is where a percentile stands on the axis: each nine is as wide.
 func nines(percentile float64) float64 { return -math.Log10(1 - percentile/100) }
 
+// plain labels an axis with whole figures where there are some.
+type plain struct{}
+
+func (plain) Ticks(least, most float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(least, most)
+	for i := range ticks {
+		if !ticks[i].IsMinor() {
+			ticks[i].Label = strconv.FormatFloat(ticks[i].Value, 'f', -1, 64)
+		}
+	}
+	return ticks
+}
+
 type rarity struct{}
 
 func (rarity) Ticks(_, _ float64) (t []plot.Tick) {
@@ -197,6 +210,7 @@ func held(name, label string, rows []*Row, figure func(*Held) float64) (*plot.Pl
 	p := plot.New()
 	p.Title.Text = name
 	p.X.Label.Text, p.Y.Label.Text = "connections held", label
+	p.X.Tick.Marker, p.Y.Tick.Marker = plain{}, plain{}
 	p.Y.Min, p.Legend.Top = 0, true
 	drawn := 0
 	for i, r := range rows {
@@ -231,6 +245,7 @@ func held(name, label string, rows []*Row, figure func(*Held) float64) (*plot.Pl
 	if drawn == 0 {
 		return nil, nil
 	}
+	p.Y.Max *= 1.25 // the legend stands there
 	return p, nil
 }
 
