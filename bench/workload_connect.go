@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -12,13 +13,14 @@ var _ = registerWorkload(&Workload{
 	Unit: "connections/s", Per: "connection", Form: Full, Calibrated: true, Systems: few, More: overlays,
 	Serve: serveEcho(),
 	Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
+		held := b.heldAfter(3 * d / 4) // a quarter is warm-up
 		r, err := b.load(ctx, m, d, echoPort, "-conns", "64", "-close")
 		if err != nil {
-			return err
+			return errors.Join(err, held(m))
 		}
 		if err := m.load(&r, "closed loop"); err != nil {
 			return err
 		}
-		return b.countHeld(m)
+		return held(m)
 	},
 })

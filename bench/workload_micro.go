@@ -30,7 +30,7 @@ var _ = registerWorkload(
 		},
 	},
 	&Workload{
-		Name: "raw-xdp", About: "AF_XDP on a veth, per frame: a C program, our rings, and the whole link, by turns: geometric mean of all", Rank: 110,
+		Name: "raw-xdp", About: "AF_XDP on a veth, per frame: a C program, our rings, and the whole link, by turns, 1000/ns being millions of frames a second: geometric mean of all", Rank: 110,
 		Unit: "ns", Less: true, Form: All, Takes: func(time.Duration) time.Duration { return 2 * time.Minute }, Programs: []string{"go", "gcc"}, Systems: []string{alone},
 		Run: func(ctx context.Context, b *Bed, m *Meter, _ time.Duration) error {
 			return b.goBench(ctx, m, "./dataplane/xsk", "^BenchmarkReference$", "-benchtime", "1x", "-timeout", "30m", "-reference")

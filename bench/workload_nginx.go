@@ -27,14 +27,15 @@ var fewer = []string{"kernel-veth", "netcon+underlay=udp"}
 var _ = registerWorkload(
 	nginxKeepAlive("0", 0, Full), nginxKeepAlive("1k", 1<<10, Quick), nginxKeepAlive("64k", 64<<10, Full),
 	&Workload{
-		Name: "nginx-close", About: "nginx answers 1 KB and closes, wrk with 64 connections; held: when the sample ended", Rank: 30,
+		Name: "nginx-close", About: "nginx answers 1 KB and closes, wrk with 64 connections; held: in the middle of the sample", Rank: 30,
 		Unit: "connections/s", Per: "connection", Calibrated: true, Takes: wholeSeconds(0), Programs: nginxPrograms, Systems: overlays,
 		Serve: serveNginx,
 		Run: func(ctx context.Context, b *Bed, m *Meter, d time.Duration) error {
+			held := b.heldAfter(d / 2)
 			if err := b.wrk(ctx, m, d, "/1024", "-H", "Connection: close"); err != nil {
-				return err
+				return errors.Join(err, held(m))
 			}
-			return b.countHeld(m)
+			return held(m)
 		},
 	},
 )
@@ -180,24 +181,43 @@ func (b *Bed) wrk(ctx context.Context, m *Meter, d time.Duration, path string, a
 	return nil
 }
 
-// countHeld records how many connections the server's side has.
-func (b *Bed) countHeld(m *Meter) error {
-	m.Extra = map[string]float64{}
+// heldAfter counts the connections that the server's side has in a while, and
+// returns who waits for that and records it.
+func (b *Bed) heldAfter(d time.Duration) func(*Meter) error {
+	type answer struct {
+		extra map[string]float64
+		err   error
+	}
+	done := make(chan answer, 1)
+	time.AfterFunc(d, func() {
+		extra, err := b.countHeld()
+		done <- answer{extra, err}
+	})
+	return func(m *Meter) error {
+		a := <-done
+		m.Extra = a.extra
+		return a.err
+	}
+}
+
+// countHeld counts the connections that the server's side has.
+func (b *Bed) countHeld() (map[string]float64, error) {
+	held := map[string]float64{}
 	if b.Server.Daemon != nil {
 		sockets, err := b.Server.Daemon.Client.Sockets()
 		for _, s := range sockets {
 			if s.State != "LISTEN" {
-				m.Extra["held"]++
+				held["held"]++
 			}
 		}
-		return err
+		return held, err
 	}
-	return inNamespace(b.Server.NS, func() error {
+	return held, inNamespace(b.Server.NS, func() error {
 		text, err := os.ReadFile("/proc/thread-self/net/sockstat")
 		for line := range strings.Lines(string(text)) {
 			if f := strings.Fields(line); len(f) > 6 && f[0] == "TCP:" { // inuse N orphan N tw N
-				m.Extra["held"], _ = strconv.ParseFloat(f[2], 64)
-				m.Extra["time-wait"], _ = strconv.ParseFloat(f[6], 64)
+				held["held"], _ = strconv.ParseFloat(f[2], 64)
+				held["time-wait"], _ = strconv.ParseFloat(f[6], 64)
 			}
 		}
 		return err
