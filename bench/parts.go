@@ -129,6 +129,9 @@ func partOf(stack []string) part {
 	return otherPart
 }
 
+// leastSamples is how many samples say something about parts.
+const leastSamples = 30
+
 // toldParts is how many parts a paragraph tells, and movedParts of how many it
 // tells what would move them.
 const (
@@ -140,7 +143,10 @@ const (
 // nil, has what the daemons take for a request.
 func (p *Profile) paragraph(row *Row) string {
 	if p.Error != "" {
-		return fmt.Sprintf("No profile of %s: %s.", p.System, p.Error)
+		return fmt.Sprintf("No profile of `%s`: %s.", p.System, p.Error)
+	}
+	if p.Samples < leastSamples {
+		return fmt.Sprintf("No profile of `%s`: its daemons used next to no processor time (%d samples).", p.System, p.Samples)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Where the time of `%s`'s daemons goes", p.System)

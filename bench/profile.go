@@ -137,6 +137,13 @@ func (m *Meter) stopProfile() {
 	m.bed.forget(m.perf)
 }
 
+// nameless is what perf calls functions without a name, and mostNameless how many
+// percent of a profile may be in them.
+const (
+	nameless     = "[unknown]"
+	mostNameless = 20
+)
+
 // mostSymbols bounds what is kept of a profile's functions.
 const mostSymbols = 25
 
@@ -165,6 +172,9 @@ func parseProfile(text string) (*Profile, error) {
 	}
 	if p.Samples == 0 {
 		return nil, fmt.Errorf("perf saw it use no processor time")
+	}
+	if n := 100 * symbols[nameless] / p.Samples; n > mostNameless {
+		return nil, fmt.Errorf("perf has no names for %d%% of it (was the program built again meanwhile?)", n)
 	}
 	p.Parts, p.Symbols, p.Callers = shares(parts, p.Samples), shares(symbols, p.Samples), shares(callers, p.Samples)
 	p.Symbols = p.Symbols[:min(mostSymbols, len(p.Symbols))]

@@ -40,17 +40,17 @@ func TestPartOf(t *testing.T) {
 func TestProfile(t *testing.T) {
 	const stack = "\tffffffff81 _raw_spin_unlock\n\tffffffff82 unix_stream_sendmsg\n\t47 netcon/dataplane/socket.(*Set).pump\n\n"
 	const other = "\t48 gvisor.dev/gvisor/pkg/tcpip/transport/tcp.(*Endpoint).LockUser\n\t49 netcon/dataplane/socket.(*Set).pump\n\n"
-	p, err := parseProfile(stack + other + stack + stack)
+	p, err := parseProfile(strings.Repeat(stack+other+stack+stack, 10))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Samples != 4 || len(p.Parts) != 2 || p.Parts[0] != (Share{"writing to applications' sockets", 75}) || p.Symbols[0] != (Share{"_raw_spin_unlock", 75}) || p.Callers[0].Percent != 100 {
+	if p.Samples != 40 || len(p.Parts) != 2 || p.Parts[0] != (Share{"writing to applications' sockets", 75}) || p.Symbols[0] != (Share{"_raw_spin_unlock", 75}) || p.Callers[0].Percent != 100 {
 		t.Errorf("%+v", p)
 	}
 	p.Workload, p.System = "w", Default
 	rows := summarise(samples("w", false, []float64{100}, []float64{50}))
 	text := p.paragraph(rowOf(rows, Default))
-	for _, want := range []string{"75% writing to applications' sockets, 25% TCP in gVisor. What would move it: bytes in memory that the application shares", "of 10.0 us per request (4 samples)"} {
+	for _, want := range []string{"75% writing to applications' sockets, 25% TCP in gVisor. What would move it: bytes in memory that the application shares", "of 10.0 us per request (40 samples)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q does not say %q", text, want)
 		}
@@ -58,7 +58,14 @@ func TestProfile(t *testing.T) {
 	if !strings.Contains(p.text(), " 75.0%  writing to applications' sockets\n") {
 		t.Errorf("%s", p.text())
 	}
+	p.Samples = 3
+	if text := p.paragraph(nil); !strings.Contains(text, "next to no processor time") {
+		t.Errorf("three samples say %q", text)
+	}
 	if _, err := parseProfile("\n"); err == nil {
 		t.Error("of nothing there is a profile")
+	}
+	if _, err := parseProfile(other + "\t48 [unknown]\n\n"); err == nil || !strings.Contains(err.Error(), "no names for 50%") {
+		t.Errorf("without names: %v", err)
 	}
 }

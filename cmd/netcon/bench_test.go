@@ -26,7 +26,7 @@ func results(t *testing.T, dir, name string, values ...float64) string {
 		}
 	}
 	records = append(records, bench.Record{Profile: &bench.Profile{
-		Workload: "pingpong-64", System: bench.Default, Samples: 10, Parts: []bench.Share{{Name: "TCP in gVisor", Percent: 100}},
+		Workload: "pingpong-64", System: bench.Default, Samples: 100, Parts: []bench.Share{{Name: "TCP in gVisor", Percent: 100}},
 	}})
 	if err := bench.Write(&b, records...); err != nil {
 		t.Fatal(err)
