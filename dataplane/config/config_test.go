@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 			Name: "web", Network: "blue", Addresses: addrs("10.42.0.10", "fd42::10"),
 			MAC: DeriveMAC(42, netip.MustParseAddr("10.42.0.10")), UIDs: []uint32{1000}, Worker: AnyWorker,
 			Missing: MissingFail, Policy: PolicyIsolated, Engine: "gvisor", Mode: "pump", SynRetries: 6, TimeWait: 5 * time.Second,
-			Limits: Limits{Connections: 16384, HalfOpen: 1024, BufferBytes: 256 << 20, FragmentBytes: 4 << 20},
+			Limits: Limits{Connections: 16384, HalfOpen: 4096, BufferBytes: 256 << 20, FragmentBytes: 4 << 20},
 		}},
 	}
 	if !reflect.DeepEqual(got, want) {

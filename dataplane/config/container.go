@@ -129,7 +129,7 @@ func (r *reader) uids(t *table) []uint32 {
 func (r *reader) limits(t *table) Limits {
 	var l Limits
 	l.Connections = int(t.integer("connections", 16384, 1, maxConnections))
-	l.HalfOpen = int(t.integer("half_open", int64(min(1024, l.Connections)), 1, int64(l.Connections)))
+	l.HalfOpen = int(t.integer("half_open", int64(min(4096, l.Connections)), 1, int64(l.Connections)))
 	l.BufferBytes = t.size("buffer_bytes", 256<<20, minBufferBytes, maxBufferBytes)
 	l.FragmentBytes = t.size("fragment_bytes", 4<<20, minFragmentBytes, maxFragmentBytes)
 	t.done()

@@ -28,7 +28,7 @@ func TestDiff(t *testing.T) {
 		{name: "publish", new: "publish = [\"8080:80\"]", applicable: []string{`container "web": publish [0.0.0.0:8080:80/tcp], was []`}},
 		{name: "limits", new: "limits.connections = 7", restart: []string{
 			`restart of container "web": limits.connections 7, was 16384`,
-			`restart of container "web": limits.half_open 7, was 1024`,
+			`restart of container "web": limits.half_open 7, was 4096`,
 		}},
 		{name: "renamed", old: `name = "web"`, new: `name = "www"`, applicable: []string{`container "web": removed`, `container "www": added`}},
 

@@ -13,7 +13,7 @@ import (
 // Limits bounds what one stack may hold. A zero field means its default.
 type Limits struct {
 	Connections   int // open sockets, listeners included; default 16,384
-	HalfOpen      int // sum of the listeners' backlogs; default 1,024
+	HalfOpen      int // sum of the listeners' backlogs; default 4,096
 	BufferBytes   int // bytes queued in both directions; default 256 MiB
 	FragmentBytes int // fragments accepted per reassembly time; default 4 MiB
 }
@@ -63,7 +63,7 @@ func (c *Config) complete() error {
 		}
 	}
 	def(&c.Limits.Connections, 16384)
-	def(&c.Limits.HalfOpen, 1024)
+	def(&c.Limits.HalfOpen, 4096)
 	def(&c.Limits.BufferBytes, 256<<20)
 	def(&c.Limits.FragmentBytes, 4<<20)
 	def(&c.SynRetries, maxSynRetries)

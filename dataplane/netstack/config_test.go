@@ -44,7 +44,7 @@ func TestConfig(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if l := s.Limits(); l.Connections != 16384 || l.HalfOpen != 1024 || l.BufferBytes != 256<<20 || l.FragmentBytes != 4<<20 {
+		if l := s.Limits(); l.Connections != 16384 || l.HalfOpen != 4096 || l.BufferBytes != 256<<20 || l.FragmentBytes != 4<<20 {
 			t.Errorf("%s: limits %+v", x.name, l)
 		}
 		if s.cfg.TimeWait != 5*time.Second || s.cfg.SynRetries != 6 || s.stat == nil {

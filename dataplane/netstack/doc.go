@@ -74,9 +74,10 @@
 //
 // Sockets, granted backlogs, queued bytes and fragments: see Limits; datagram
 // sockets are sockets like others, and what waits for them gets at most half of
-// the queued bytes. Backlogs
-// beyond Limits.HalfOpen shrink to 16; past the backlog gVisor answers with SYN
-// cookies, and such a connection has neither window scaling nor SACK. Above
+// the queued bytes. A listener is granted at most half of what Limits.HalfOpen has
+// left, and a 32nd of it at least; past the backlog gVisor answers with SYN
+// cookies, and such a connection has neither window scaling nor SACK, and sends
+// again what came with or just behind the acknowledgment that makes it. Above
 // Limits.BufferBytes nothing is taken from Tx rings, and inbound segments lose
 // their payload but still acknowledge. Queued bytes are payload; not counted
 // are connections nobody accepted yet (bounded by the backlogs times the

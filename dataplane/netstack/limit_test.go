@@ -3,6 +3,7 @@
 package netstack
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -74,7 +75,7 @@ func TestOrphanLimit(t *testing.T) {
 func TestHalfOpenLimit(t *testing.T) {
 	l := newLAN(t, 1, func(c *Config) { c.Limits.HalfOpen = 100 })
 	a := l.hosts[0]
-	want := []int{80, 20, 16, 5}
+	want := []int{50, 25, 16, 5}
 	var ks []*sock
 	for i, n := range []int{80, 80, 80, 5} {
 		k := a.listen(stream.IPv4, netip.AddrPortFrom(addr4(1), uint16(80+i)), n)
@@ -83,11 +84,11 @@ func TestHalfOpenLimit(t *testing.T) {
 		}
 		ks = append(ks, k)
 	}
-	if u := a.s.Usage().HalfOpen; u != 121 {
+	if u := a.s.Usage().HalfOpen; u != 96 {
 		t.Errorf("usage %d", u)
 	}
 	a.s.Close(ks[0].h)
-	if a.s.Listen(ks[2].h, 80); a.s.get(ks[2].h).backlog != 75 {
+	if a.s.Listen(ks[2].h, 80); a.s.get(ks[2].h).backlog != 35 {
 		t.Errorf("backlog %d after room was made", a.s.get(ks[2].h).backlog)
 	}
 	for _, k := range ks[1:] {
@@ -95,6 +96,89 @@ func TestHalfOpenLimit(t *testing.T) {
 	}
 	if u := a.s.Usage(); u.HalfOpen != 0 || u.Sockets != 0 {
 		t.Errorf("usage %+v", u)
+	}
+}
+
+// A listener that answers with cookies goes on for ever, also if each of its
+// connections is made by a segment with data: gVisor charges that to the listener.
+func TestCookiesWithData(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1, nil)
+	a := l.hosts[0]
+	a.keep = true
+	lis := a.listen(stream.IPv4, self4, 1)
+	deliver := func(from netip.AddrPort, seq, ack uint32, flags uint8, payload []byte) {
+		a.s.Deliver(segmentOf(from, self4, seq, ack, flags, nil, payload), false)
+		a.s.EndBurst()
+	}
+	synAck := func(from netip.AddrPort) wire.TCP {
+		a.sent = nil
+		deliver(from, 99, 0, wire.TCPSyn, nil)
+		var answer wire.TCP
+		l.until("SYN-ACK", 5*time.Second, func() bool {
+			for _, p := range a.sent {
+				if t := wire.TCP(p[20:]); t.DstPort() == from.Port() && t.Flags()&wire.TCPSyn != 0 {
+					answer = t
+				}
+			}
+			return answer != nil
+		})
+		return answer
+	}
+	// This one is never made. From here on there are cookies.
+	synAck(netip.AddrPortFrom(peer4.Addr(), 999))
+	data := make([]byte, 1400)
+	for i := range 1500 { // more than a receive buffer, by far
+		from := netip.AddrPortFrom(peer4.Addr(), uint16(1000+i))
+		ack := synAck(from).Seq() + 1
+		var c *sock
+		deliver(from, 100, ack, wire.TCPAck, data)
+		l.until(fmt.Sprint("accept ", i), 5*time.Second, func() bool { c = a.accept(lis, 4096); return c != nil })
+		if i%100 == 0 {
+			deliver(from, 100, ack, wire.TCPAck, data)
+			l.until("the data", 5*time.Second, func() bool { return c.p.Rx.Len() == len(data) })
+		}
+		a.s.Abort(c.h)
+	}
+}
+
+// The same over the loopback interface, which is gVisor's own.
+func TestCookiesOnLoopback(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1, nil)
+	a := l.hosts[0]
+	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 80)
+	lis := a.listen(stream.IPv4, to, 1)
+	if v, e := a.s.Option(lis.h, stream.OptRecvBuffer); v != defaultBuffer || e != 0 {
+		t.Errorf("receive buffer of a listener: %d, %v", v, e)
+	}
+	if e := a.s.SetOption(lis.h, stream.OptRecvBuffer, 64<<10); e != 0 {
+		t.Fatal(e)
+	}
+	if v, e := a.s.Option(lis.h, stream.OptRecvBuffer); v != 64<<10 || e != 0 {
+		t.Errorf("receive buffer of a listener: %d, %v", v, e)
+	}
+	data := make([]byte, 32<<10)
+	for range 10 {
+		const burst = 16
+		for range burst {
+			a.put(a.connect(stream.IPv4, to, 64<<10), data)
+		}
+		l.until("all of a burst", 30*time.Second, func() bool {
+			for a.accept(lis, 64<<10) != nil {
+			}
+			n := 0
+			for _, k := range a.socks {
+				n += k.p.Rx.Len()
+			}
+			return n == burst*len(data)
+		})
+		for user, k := range a.socks {
+			if k != lis {
+				a.s.Abort(k.h)
+				delete(a.socks, user)
+			}
+		}
 	}
 }
 

@@ -131,6 +131,9 @@ func (k *socket) setOption(opt stream.Option, v int) syscall.Errno {
 		so.SetSendBufferSize(int64(v), true)
 	case stream.OptRecvBuffer:
 		so.SetReceiveBufferSize(int64(v), true)
+		if k.state == listening {
+			k.unchargeListener()
+		}
 	case stream.OptTOS:
 		return errnoOf(k.ep.SetSockOptInt(tcpip.IPv4TOSOption, v))
 	case stream.OptTTL:
@@ -165,6 +168,9 @@ func (s *Stack) Option(h stream.Handle, opt stream.Option) (v int, errno syscall
 	case stream.OptSendBuffer:
 		return int(k.ep.SocketOptions().GetSendBufferSize()), 0
 	case stream.OptRecvBuffer:
+		if k.state == listening {
+			return k.window, 0
+		}
 		return int(k.ep.SocketOptions().GetReceiveBufferSize()), 0
 	case stream.OptMaxSeg:
 		if k.state == connected {

@@ -9,6 +9,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"netcon/dataplane/stat"
 	"netcon/dataplane/wire"
@@ -191,6 +192,7 @@ func (s *Stack) deliverTCP(in *incoming) stat.Reason {
 	payload := len(t) - t.HeaderLen()
 	k := s.flows[in.key(t.SrcPort(), t.DstPort())]
 	refused := payload > 0 && s.refuses(k, t)
+	early := !refused && payload > 0 && k == nil && s.listens(in, t)
 	var m mending
 	if k != nil {
 		m = k.flow.mend(t)
@@ -201,7 +203,7 @@ func (s *Stack) deliverTCP(in *incoming) stat.Reason {
 		}
 		in.apart = k.flow.gap
 	}
-	if refused || m.duplicate && payload > 0 {
+	if refused || early || m.duplicate && payload > 0 {
 		// Without its payload the segment still acknowledges: if refused,
 		// send queues must be able to drain.
 		s.enqueue(in, in.at+t.HeaderLen(), func(b []byte) {
@@ -212,6 +214,7 @@ func (s *Stack) deliverTCP(in *incoming) stat.Reason {
 	switch {
 	case refused:
 		return stat.DropBufferLimit
+	case early:
 	case t.Flags()&wire.TCPSyn != 0:
 		s.enqueue(in, len(in.b), func(b []byte) { raiseMSS(b[in.at:]) })
 	case m.duplicate || m.stale:
@@ -220,6 +223,28 @@ func (s *Stack) deliverTCP(in *incoming) stat.Reason {
 		s.enqueue(in, len(in.b), nil)
 	}
 	return stat.Accepted
+}
+
+// listens reports whether a segment is for a listener and no connection: either
+// it answers a SYN cookie, or nobody has asked for it. Such a one goes without its
+// payload, which the peer sends again. gVisor would charge payloads to the listener
+// and never take that back where a connection comes of it: after 1 MiB the
+// listener drops all that has a payload, and connections whose first
+// acknowledgment was lost are never made.
+func (s *Stack) listens(in *incoming, t wire.TCP) bool {
+	if t.Flags()&(wire.TCPSyn|wire.TCPAck|wire.TCPRst) != wire.TCPAck {
+		return false
+	}
+	id := stack.TransportEndpointID{LocalPort: t.DstPort(), RemotePort: t.SrcPort()}
+	proto := tcpip.NetworkProtocolNumber(header.IPv4ProtocolNumber)
+	if in.v6 {
+		proto = header.IPv6ProtocolNumber
+		id.LocalAddress, id.RemoteAddress = tcpip.AddrFrom16Slice(in.b[24:40]), tcpip.AddrFrom16Slice(in.b[8:24])
+	} else {
+		id.LocalAddress, id.RemoteAddress = tcpip.AddrFrom4Slice(in.b[16:20]), tcpip.AddrFrom4Slice(in.b[12:16])
+	}
+	ep, ok := s.gv.FindTransportEndpoint(proto, header.TCPProtocolNumber, id, linkNIC).(*tcp.Endpoint)
+	return ok && ep.EndpointState() == tcp.StateListen
 }
 
 // setLength makes the length fields of an IP packet say len(b).

@@ -3,6 +3,7 @@
 package netstack
 
 import (
+	"math"
 	"net/netip"
 	"sync/atomic"
 	"syscall"
@@ -57,6 +58,7 @@ type socket struct {
 	soft      syscall.Errno // what an ICMP error said, in case of a timeout
 	died      syscall.Errno // why gVisor ended the connection, when it said so
 	backlog   int           // granted to a listener
+	window    int           // OptRecvBuffer of a listener
 	bound     bool
 	pinned    bool // bound by Bind
 	starving  bool // in Stack.starved
@@ -229,14 +231,16 @@ func (s *Stack) lookup(h stream.Handle) (*socket, syscall.Errno) {
 	return k, 0
 }
 
-// leastBacklog is what a listener gets however full Limits.HalfOpen is.
-const leastBacklog = 16
+// leastBacklog is what a listener gets however little of Limits.HalfOpen is left.
+func (s *Stack) leastBacklog() int { return max(16, s.cfg.Limits.HalfOpen/32) }
 
 // maxBacklog is Linux's default somaxconn.
 const maxBacklog = 4096
 
 // Listen implements stream.Engine. gVisor keeps half-open connections up to the
-// backlog and answers further SYNs with cookies.
+// backlog and answers further SYNs with cookies. A listener gets at most half of
+// what Limits.HalfOpen has left, so that one with a large backlog leaves something
+// to the next.
 func (s *Stack) Listen(h stream.Handle, backlog int) (errno syscall.Errno) {
 	if s.datagramsOf(h) != nil {
 		return syscall.EOPNOTSUPP
@@ -251,7 +255,7 @@ func (s *Stack) Listen(h stream.Handle, backlog int) (errno syscall.Errno) {
 	defer s.guard("listen", &errno)
 	want := min(max(backlog, 1), maxBacklog)
 	room := s.cfg.Limits.HalfOpen - (s.backlogs - k.backlog)
-	want = min(want, max(room, min(want, leastBacklog)))
+	want = min(want, max((room+1)/2, s.leastBacklog()))
 	// One more than the backlog, as Linux counts, and because gVisor would
 	// use cookies for all connections otherwise.
 	if err := k.ep.Listen(want + 1); err != nil {
@@ -260,11 +264,24 @@ func (s *Stack) Listen(h stream.Handle, backlog int) (errno syscall.Errno) {
 		}
 		return errnoOf(err)
 	}
-	k.state, k.bound = listening, true
+	if k.state != listening {
+		k.state, k.bound = listening, true
+		k.unchargeListener()
+	}
 	s.backlogs += want - k.backlog
 	k.backlog = want
 	s.nHalfOpen.Store(int64(s.backlogs))
 	return 0
+}
+
+// unchargeListener makes the receive buffer of a listener so large that what
+// gVisor charges it for and never takes back (listens in rx.go; here it is about
+// the container's own loopback interface) does not fill it. The charge is an int32,
+// so it stays below.
+func (k *socket) unchargeListener() {
+	so := k.ep.SocketOptions()
+	k.window = int(so.GetReceiveBufferSize())
+	so.SetReceiveBufferSize(math.MaxInt32, false)
 }
 
 // Accept implements stream.Engine. EMFILE: the container has no socket left;
