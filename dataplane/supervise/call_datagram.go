@@ -83,7 +83,7 @@ func (v *virtual) datagram() error {
 	case unix.SYS_CONNECT:
 		v.end(0, v.connectDatagram(d))
 	case unix.SYS_BIND:
-		v.end(0, v.bind())
+		v.end(0, v.bindDatagram())
 	case unix.SYS_GETSOCKNAME:
 		v.end(0, v.getsockname())
 	case unix.SYS_GETPEERNAME:
@@ -119,6 +119,17 @@ func (r *relay) flush(d *datagram) {
 	if !d.closed {
 		d.send(r.flushing)
 	}
+}
+
+// bindDatagram carries out bind. What a program has closed is closed by the relay a
+// moment later, and must not be in the way.
+func (v *virtual) bindDatagram() syscall.Errno {
+	e := v.bind()
+	if e == unix.EADDRINUSE {
+		v.relay.reap()
+		e = v.bind()
+	}
+	return e
 }
 
 func (v *virtual) connectDatagram(d *datagram) syscall.Errno {

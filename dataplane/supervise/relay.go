@@ -4,6 +4,8 @@ package supervise
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -140,17 +142,38 @@ func (r *relay) turn(d *datagram) (ended bool) {
 	return hungUp(d.plain) || hungUp(d.wire)
 }
 
+// reap ends the sockets that programs have closed. It belongs to the goroutine that
+// takes calls.
+func (r *relay) reap() {
+	r.mu.Lock()
+	all := slices.Collect(maps.Values(r.sockets))
+	r.mu.Unlock()
+	for _, d := range all {
+		d.mu.Lock()
+		over := d.closed || hungUp(d.plain)
+		if over && !d.closed {
+			d.send(r.flushing)
+		}
+		d.mu.Unlock()
+		if over {
+			r.drop(d)
+		}
+	}
+}
+
 // drop ends a socket. Who still has the program's end reads an end.
 func (r *relay) drop(d *datagram) {
+	d.mu.Lock()
+	if !d.closed {
+		d.closed = true
+		_ = unix.Close(d.plain)
+		_ = unix.Close(d.wire)
+	}
+	d.mu.Unlock()
 	r.mu.Lock()
 	delete(r.sockets, d.cookie)
 	delete(r.keys, d.key)
 	r.mu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	_ = unix.Close(d.plain)
-	_ = unix.Close(d.wire)
 }
 
 // send moves what the program wrote; more says that there may be more.
