@@ -125,8 +125,7 @@ func (r *relay) flush(d *datagram) {
 // moment later, and must not be in the way.
 func (v *virtual) bindDatagram() syscall.Errno {
 	e := v.bind()
-	if e == unix.EADDRINUSE {
-		v.relay.reap()
+	if e == unix.EADDRINUSE && v.relay.reap() {
 		e = v.bind()
 	}
 	return e

@@ -139,26 +139,30 @@ func (r *relay) turn(d *datagram) (ended bool) {
 		// Once more, after the others.
 		_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_MOD, d.wire, d.interest())
 	}
-	return hungUp(d.plain) || hungUp(d.wire)
+	// What was written before the last close is still sent.
+	return hungUp(d.wire) || hungUp(d.plain) && d.out == nil && !more
 }
 
-// reap ends the sockets that programs have closed. It belongs to the goroutine that
-// takes calls.
-func (r *relay) reap() {
+// reap ends the sockets that programs have closed, but for those that the daemon
+// has no room for at the moment, and reports whether there were any. It belongs to
+// the goroutine that takes calls.
+func (r *relay) reap() (reaped bool) {
 	r.mu.Lock()
 	all := slices.Collect(maps.Values(r.sockets))
 	r.mu.Unlock()
 	for _, d := range all {
 		d.mu.Lock()
-		over := d.closed || hungUp(d.plain)
-		if over && !d.closed {
-			d.send(r.flushing)
+		over := d.closed
+		if !over && hungUp(d.plain) {
+			over = !d.send(r.flushing) && d.out == nil
 		}
 		d.mu.Unlock()
 		if over {
 			r.drop(d)
+			reaped = true
 		}
 	}
+	return reaped
 }
 
 // drop ends a socket. Who still has the program's end reads an end.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Datagrams over IPv6, and of several flows at once. */
+/* Datagrams over IPv6, of several flows at once, and of who is gone. */
 #include "dgram.h"
 
 /* A socket whose peer is a port of ::1. */
@@ -163,4 +163,41 @@ LITMUS(dgram_flows)
 		}
 	}
 	say("in order: %d", in_order);
+}
+
+static void burst(void *arg)
+{
+	int fd = udp();
+
+	NEED(dial(fd, "127.0.0.1", *(int *)arg) == 0);
+	for (int i = 0; i < 60; i++)
+		NEED(write(fd, &i, sizeof i) == sizeof i);
+}
+
+/* What was sent before the last close arrives. */
+LITMUS(dgram_sent_and_gone)
+{
+	int a = udp_at("127.0.0.1"), port = port_of(a), in_order = 1, n = -1;
+
+	for (int turn = 0; turn < 5; turn++) {
+		say("child: %s", wait_for(child(burst, &port)));
+		for (int i = 0; i < 60; i++)
+			in_order &= recv(a, &n, sizeof n, 0) == sizeof n && n == i;
+	}
+	say("all, in order: %d", in_order);
+}
+
+/* A port is free as soon as its socket is closed. */
+LITMUS(dgram_bind_again)
+{
+	int port = free_port(), free = 0, sent = 0;
+
+	for (int i = 0; i < 50; i++) {
+		int fd = udp();
+
+		free += bind_to(fd, "127.0.0.1", port) == 0;
+		sent += to(fd, "x", 1, "127.0.0.1", port) == 1;
+		close(fd);
+	}
+	say("free %d times, sent %d times", free, sent);
 }
