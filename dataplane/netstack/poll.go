@@ -159,6 +159,9 @@ func (s *Stack) look(k *socket, what *happened) {
 	default:
 		return
 	}
+	// Asked first: of a connection that ends from here on there may be bytes that
+	// were not there to pull.
+	over := k.over()
 	if k.pair != nil {
 		what.readable = s.pull(k)
 		what.writable = s.push(k)
@@ -170,8 +173,12 @@ func (s *Stack) look(k *socket, what *happened) {
 			return
 		}
 	}
-	if k.over() && what.failed == 0 {
+	switch {
+	case what.failed != 0:
+	case over:
 		what.failed = s.ended(k)
+	case k.over():
+		s.ready.push(k)
 	}
 	k.recharge()
 }
