@@ -144,9 +144,8 @@ func (r *relay) turn(d *datagram) (ended bool) {
 }
 
 // reap ends the sockets that programs have closed, but for those that the daemon
-// has no room for at the moment, and reports whether there were any. It belongs to
-// the goroutine that takes calls.
-func (r *relay) reap() (reaped bool) {
+// has no room for at the moment. It belongs to the goroutine that takes calls.
+func (r *relay) reap() {
 	r.mu.Lock()
 	all := slices.Collect(maps.Values(r.sockets))
 	r.mu.Unlock()
@@ -159,10 +158,8 @@ func (r *relay) reap() (reaped bool) {
 		d.mu.Unlock()
 		if over {
 			r.drop(d)
-			reaped = true
 		}
 	}
-	return reaped
 }
 
 // drop ends a socket. Who still has the program's end reads an end.
