@@ -7,50 +7,13 @@ import (
 	"net"
 	"net/netip"
 	"testing"
-	"time"
 
-	"netcon/dataplane/hostnet"
 	"netcon/dataplane/stat"
 	"netcon/dataplane/stream"
 	"netcon/shm"
 
 	"golang.org/x/sys/unix"
 )
-
-// publishDatagrams publishes a UDP port of the container at any port of the host's
-// loopback.
-func (w *world) publishDatagrams(family stream.Family, port uint16) (id Publication, addr string) {
-	w.t.Helper()
-	ip := netip.MustParseAddr("127.0.0.1")
-	if family == stream.IPv6 {
-		ip = netip.IPv6Loopback()
-	}
-	fd, err := hostnet.ListenDatagrams(netip.AddrPortFrom(ip, 0))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.do(func() {
-		id, _ = w.set.PublishDatagrams(fd, family, port)
-		p := w.set.Published()
-		addr = p[len(p)-1].Host.String()
-		if !p[len(p)-1].UDP {
-			w.t.Errorf("%+v", p)
-		}
-	})
-	return id, addr
-}
-
-// hostUDP is a program on the host that talks to one address.
-func hostUDP(t *testing.T, addr string) net.Conn {
-	t.Helper()
-	c, err := net.Dial("udp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	return c
-}
 
 func say(t *testing.T, c net.Conn, text string) {
 	t.Helper()
@@ -76,12 +39,12 @@ func TestPublishDatagrams(t *testing.T) {
 	w.do(func() {
 		w.set.cfg.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}
 	})
-	id, addr := w.publishDatagrams(stream.IPv4, 53)
+	id, addr := w.publish("udp", stream.IPv4, 53)
 	lost := func(want uint64) {
 		t.Helper()
 		w.eventually("the datagram is counted", func() bool { return w.stat.Drops(stat.DropNoSocket) == want })
 	}
-	c := hostUDP(t, addr)
+	c := dialHost(t, "udp", addr)
 	say(t, c, "nobody is there")
 	lost(1)
 
@@ -124,7 +87,7 @@ func TestPublishDatagrams(t *testing.T) {
 	if e := s.connect(c.LocalAddr().String()); e != 0 {
 		t.Fatal(e)
 	}
-	d := hostUDP(t, addr)
+	d := dialHost(t, "udp", addr)
 	say(t, d, "may I?")
 	lost(2)
 	say(t, c, "me again")
@@ -153,9 +116,9 @@ func TestPublishDatagrams(t *testing.T) {
 // address that also wrote from the host is answered there.
 func TestPublishDatagramsNetwork(t *testing.T) {
 	w := newHostWorld(t)
-	_, addr := w.publishDatagrams(stream.IPv4, 53)
+	_, addr := w.publish("udp", stream.IPv4, 53)
 	s := w.bound("10.0.0.1:53")
-	c := hostUDP(t, addr)
+	c := dialHost(t, "udp", addr)
 	say(t, c, "from the host")
 	s.receive()
 	peer := w.bound(c.LocalAddr().String())
@@ -177,9 +140,9 @@ func TestPublishDatagramsNetwork(t *testing.T) {
 // port.
 func TestPublishDatagramsOverlay(t *testing.T) {
 	w := newHostWorld(t)
-	_, addr := w.publishDatagrams(stream.IPv4, 53)
+	_, addr := w.publish("udp", stream.IPv4, 53)
 	w.bound("0.0.0.0:53")
-	c := hostUDP(t, addr)
+	c := dialHost(t, "udp", addr)
 	w.do(func() { w.set.cfg.NoDatagrams = mustAddrPort(c.LocalAddr().String()).Port() })
 	say(t, c, "frame")
 	w.eventually("it is refused", func() bool { return w.stat.Drops(stat.DropDatagramRefused) == 1 })
@@ -225,8 +188,8 @@ func TestPublishDatagramsFamilies(t *testing.T) {
 				family stream.Family
 				want   bool
 			}{{stream.IPv4, tt.v4}, {stream.IPv6, tt.v6}} {
-				_, addr := w.publishDatagrams(x.family, 53)
-				c := hostUDP(t, addr)
+				_, addr := w.publish("udp", x.family, 53)
+				c := dialHost(t, "udp", addr)
 				say(t, c, "x")
 				if !x.want {
 					lost++
@@ -276,9 +239,9 @@ func TestPublishDatagramsShared(t *testing.T) {
 // beyond is counted; handing over allocates nothing.
 func TestPublishDatagramsQueue(t *testing.T) {
 	w := newHostWorld(t)
-	_, addr := w.publishDatagrams(stream.IPv4, 53)
+	_, addr := w.publish("udp", stream.IPv4, 53)
 	s := w.bound("0.0.0.0:53")
-	c := hostUDP(t, addr)
+	c := dialHost(t, "udp", addr)
 	const size = 10000
 	sent := 0
 	for w.drops(stat.DropSocketQueue) == 0 {

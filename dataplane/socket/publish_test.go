@@ -54,32 +54,43 @@ func newHostWorld(t *testing.T) *world {
 	return w
 }
 
-// publish publishes a port of the container at any port of the host's loopback.
-func (w *world) publish(family stream.Family, port uint16) (id Publication, addr string) {
+// publish publishes a port of the container, tcp or udp, at any port of the host's
+// loopback.
+func (w *world) publish(network string, family stream.Family, port uint16) (id Publication, addr string) {
 	w.t.Helper()
+	udp := network == "udp"
+	listen, publish := hostnet.Listen, w.set.Publish
+	if udp {
+		listen, publish = hostnet.ListenDatagrams, w.set.PublishDatagrams
+	}
 	ip := netip.MustParseAddr("127.0.0.1")
 	if family == stream.IPv6 {
 		ip = netip.IPv6Loopback()
 	}
-	fd, err := hostnet.Listen(netip.AddrPortFrom(ip, 0))
+	fd, err := listen(netip.AddrPortFrom(ip, 0))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.do(func() {
 		var e syscall.Errno
-		if id, e = w.set.Publish(fd, family, port); e != 0 {
+		if id, e = publish(fd, family, port); e != 0 {
 			w.t.Error(e)
 			return
 		}
-		p := w.set.Published()
-		addr = p[len(p)-1].Host.String()
+		list := w.set.Published()
+		p := list[len(list)-1]
+		addr = p.Host.String()
+		if p.UDP != udp {
+			w.t.Errorf("%+v", p)
+		}
 	})
 	return id, addr
 }
 
-func dialHost(t *testing.T, addr string) net.Conn {
+// dialHost is a program on the host that talks to one address.
+func dialHost(t *testing.T, network, addr string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
+	c, err := net.Dial(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,14 +115,14 @@ func isReset(t *testing.T, addr string) bool {
 // their true peer and carry bytes both ways; where nobody listens they are reset.
 func TestPublish(t *testing.T) {
 	w := newHostWorld(t)
-	id, addr := w.publish(stream.IPv4, 80)
+	id, addr := w.publish("tcp", stream.IPv4, 80)
 	if !isReset(t, addr) {
 		t.Error("a connection that nobody listens for is not reset")
 	}
 	l := w.open()
 	l.bind("10.0.0.1:80")
 	l.listen(16)
-	c := dialHost(t, addr)
+	c := dialHost(t, "tcp", addr)
 	s := l.accept()
 	if r, e := s.call(getpeer); e != 0 || r.Addr != wireAddr(c.LocalAddr().String()) {
 		t.Errorf("peer %v %v, want %v", r.Addr, e, c.LocalAddr())
@@ -184,14 +195,14 @@ func TestPublishFamilies(t *testing.T) {
 			}
 			l.listen(4)
 			for family, want := range map[stream.Family]bool{stream.IPv4: tt.v4, stream.IPv6: tt.v6} {
-				_, addr := w.publish(family, 80)
+				_, addr := w.publish("tcp", family, 80)
 				if !want {
 					if !isReset(t, addr) {
 						t.Errorf("family %d reached it", family)
 					}
 					continue
 				}
-				c := dialHost(t, addr)
+				c := dialHost(t, "tcp", addr)
 				s := l.accept()
 				s.write([]byte("x"))
 				if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
@@ -206,14 +217,14 @@ func TestPublishFamilies(t *testing.T) {
 // bounds, and arrives when it takes again. Nothing else waits for it.
 func TestPublishStuck(t *testing.T) {
 	w := newHostWorld(t)
-	_, addr := w.publish(stream.IPv4, 80)
+	_, addr := w.publish("tcp", stream.IPv4, 80)
 	l := w.open()
 	l.bind("0.0.0.0:80")
 	l.listen(16)
 	const total = 900 // within the kernel's backlog
 	var clients []net.Conn
 	for range total {
-		clients = append(clients, dialHost(t, addr))
+		clients = append(clients, dialHost(t, "tcp", addr))
 	}
 	w.eventually("the pair is full", func() bool { return len(w.set.byCookie[l.cookie].pending) > 0 })
 	var taken int
@@ -242,7 +253,7 @@ func TestPublishStuck(t *testing.T) {
 // TestPublishReusePort: several listeners on one port take turns.
 func TestPublishReusePort(t *testing.T) {
 	w := newHostWorld(t)
-	_, addr := w.publish(stream.IPv4, 80)
+	_, addr := w.publish("tcp", stream.IPv4, 80)
 	var listeners []*app
 	for _, ip := range []string{"10.0.0.1:80", "10.0.0.2:80"} { // the fake has no SO_REUSEPORT
 		l := w.open()
@@ -251,7 +262,7 @@ func TestPublishReusePort(t *testing.T) {
 		listeners = append(listeners, l)
 	}
 	for range 10 {
-		dialHost(t, addr)
+		dialHost(t, "tcp", addr)
 	}
 	for range 5 {
 		for _, l := range listeners {
