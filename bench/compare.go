@@ -109,14 +109,14 @@ func (c change) judge() string {
 
 func (c change) text() string {
 	if c.a.Median == 0 || c.b.N == 0 {
-		return "-"
+		return nothing
 	}
 	return fmt.Sprintf("%+.1f%%", 100*(c.b.Median/c.a.Median-1))
 }
 
 func (s Spread) text() string {
 	if s.N == 0 {
-		return "-"
+		return nothing
 	}
 	return fmt.Sprintf("%s (%s to %s)", number(s.Median), number(s.Least), number(s.Most))
 }

@@ -22,24 +22,17 @@ var rivals = []string{Baseline, "kernel-veth", "kernel-bridge", "userspace-tun",
 // against returns, round by round, a system's values over a rival's: above 1 the
 // system is better, also where less is better.
 func against(rows []*Row, workload, system, rival string) Spread {
-	find := func(name string) *Row {
-		i := slices.IndexFunc(rows, func(r *Row) bool { return r.Workload == workload && r.System == name })
-		if i < 0 {
-			return nil
-		}
-		return rows[i]
-	}
 	var ratios []float64
-	a, b := find(system), find(rival)
+	a, b := rowOf(rows, workload, system), rowOf(rows, workload, rival)
 	if a == nil || b == nil {
 		return Spread{}
 	}
 	for _, s := range a.Samples {
-		i := slices.IndexFunc(b.Samples, func(x *Sample) bool { return x.Round == s.Round })
-		if i < 0 || s.Value <= 0 || b.Samples[i].Value <= 0 {
+		other := b.round(s.Round)
+		if other == nil || s.Value <= 0 || other.Value <= 0 {
 			continue
 		}
-		ratio := s.Value / b.Samples[i].Value
+		ratio := s.Value / other.Value
 		if a.Less {
 			ratio = 1 / ratio
 		}
@@ -66,33 +59,21 @@ func overview(b *strings.Builder, rows []*Row, plots []string) {
 		"CPU us: " + Baseline, "CPU us: " + Default, "x", "server side: " + Baseline, "server side: " + Default,
 	}}
 	for _, name := range workloadsOf(rows) {
-		of := slices.DeleteFunc(slices.Clone(rows), func(r *Row) bool { return r.Workload != name })
-		base, ours := rowOf(of, Baseline), rowOf(of, Default)
+		base, ours := rowOf(rows, name, Baseline), rowOf(rows, name, Default)
 		if base == nil || ours == nil || base.Value.N == 0 || ours.Value.N == 0 {
 			continue
 		}
-		line := []string{name, ours.Unit, number(base.Value.Median), number(ours.Value.Median), nothing}
-		if ours.Ratio.N > 0 {
-			line[4] = fmt.Sprintf("%.2f **%.2f** %.2f", ours.Ratio.Least, ours.Ratio.Median, ours.Ratio.Most)
-		}
+		line := []string{name, ours.Unit, number(base.Value.Median), number(ours.Value.Median), ours.Ratio.ratio()}
 		both := func(f func(*Sample) (float64, bool)) {
 			line = append(line, numberOr(base.median(f)), numberOr(ours.median(f)))
 		}
-		both(func(s *Sample) (float64, bool) {
-			l := s.latency()
-			return l.p99(), l != nil
-		})
-		both(func(s *Sample) (float64, bool) { return s.CPU.machine(), s.CPU != nil })
+		both(latencyOf(func(l *Latency) float64 { return l.P99 }))
+		both(cpuOf(func(c *CPU) float64 { return c.Machine }))
 		line = append(line, nothing)
 		if ours.CPURatio.N > 0 {
 			line[len(line)-1] = fmt.Sprintf("%.2f", ours.CPURatio.Median)
 		}
-		both(func(s *Sample) (float64, bool) {
-			if s.CPU == nil || s.CPU.ServerSide == nil {
-				return 0, false
-			}
-			return *s.CPU.ServerSide, true
-		})
+		both((*Sample).serverSide)
 		table = append(table, line)
 	}
 	if len(table) == 1 {
@@ -109,20 +90,6 @@ func overview(b *strings.Builder, rows []*Row, plots []string) {
 			fmt.Fprintf(b, "* %s\n", line)
 		}
 	}
-}
-
-func (l *Latency) p99() float64 {
-	if l == nil {
-		return 0
-	}
-	return l.P99
-}
-
-func (c *CPU) machine() float64 {
-	if c == nil {
-		return 0
-	}
-	return c.Machine
 }
 
 // verdicts says in which workloads our default is worse than a rival in every

@@ -49,7 +49,7 @@ func TestProfile(t *testing.T) {
 	}
 	p.Workload, p.System = "w", Default
 	rows := summarise(samples("w", false, []float64{100}, []float64{50}))
-	text := p.paragraph(rowOf(rows, Default))
+	text := p.paragraph(rowOf(rows, "w", Default))
 	for _, want := range []string{"75% writing to applications' sockets, 25% TCP in gVisor. What would move it: bytes in memory that the application shares", "of 10.0 us per request (40 samples)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q does not say %q", text, want)

@@ -66,18 +66,9 @@ func section(b *strings.Builder, rows []*Row, plots []string, profiles []*Profil
 	}
 	for _, p := range profiles {
 		if p.Workload == rows[0].Workload {
-			fmt.Fprintf(b, "\n%s\n", p.paragraph(rowOf(rows, p.System)))
+			fmt.Fprintf(b, "\n%s\n", p.paragraph(rowOf(rows, p.Workload, p.System)))
 		}
 	}
-}
-
-// rowOf returns a system's row, or nil.
-func rowOf(rows []*Row, system string) *Row {
-	i := slices.IndexFunc(rows, func(r *Row) bool { return r.System == system })
-	if i < 0 {
-		return nil
-	}
-	return rows[i]
 }
 
 // nothing is in cells without a value.
@@ -112,43 +103,24 @@ func (r *Row) cells() []string {
 		}
 		return append(line, path, why[0])
 	}
-	line := []string{r.System, fmt.Sprintf("%s (%s to %s)", number(r.Value.Median), number(r.Value.Least), number(r.Value.Most)), nothing}
-	if r.Ratio.N > 0 {
-		line[2] = fmt.Sprintf("%.2f **%.2f** %.2f", r.Ratio.Least, r.Ratio.Median, r.Ratio.Most)
-	}
+	line := []string{r.System, r.Value.text(), r.Ratio.ratio()}
 	add := func(f func(*Sample) (float64, bool)) { line = append(line, numberOr(r.median(f))) }
 	for _, f := range []func(*Latency) float64{
 		func(l *Latency) float64 { return l.P50 }, func(l *Latency) float64 { return l.P90 }, func(l *Latency) float64 { return l.P99 },
 		func(l *Latency) float64 { return l.P999 }, func(l *Latency) float64 { return l.Max },
 	} {
-		add(func(s *Sample) (float64, bool) {
-			l := s.latency()
-			if l == nil {
-				return 0, false
-			}
-			return f(l), f(l) > 0
-		})
+		add(latencyOf(f))
 	}
 	for _, f := range []func(*CPU) float64{
 		func(c *CPU) float64 { return c.Machine }, func(c *CPU) float64 { return c.Server },
 		func(c *CPU) float64 { return c.Carriers }, func(c *CPU) float64 { return c.Kernel },
 	} {
-		add(func(s *Sample) (float64, bool) {
-			if s.CPU == nil {
-				return 0, false
-			}
-			return f(s.CPU), true
-		})
+		add(cpuOf(f))
 	}
 	if r.CPURatio.N > 0 {
 		line[8] += fmt.Sprintf(" (x %.2f)", r.CPURatio.Median)
 	}
-	add(func(s *Sample) (float64, bool) {
-		if s.CPU == nil || s.CPU.ServerSide == nil {
-			return 0, false
-		}
-		return *s.CPU.ServerSide, true
-	})
+	add((*Sample).serverSide)
 	for _, f := range []func(*Calls) float64{func(c *Calls) float64 { return c.Server }, func(c *Calls) float64 { return c.Carriers }} {
 		add(func(s *Sample) (float64, bool) {
 			if s.Calls == nil || s.Calls.Missing != "" {
@@ -209,6 +181,14 @@ func (r *Row) figures(format string) (list []string) {
 
 // listsFigures reports whether there are too many of them for a note.
 func (r *Row) listsFigures() bool { return len(r.Samples) > 0 && r.Samples[0].Text != "" }
+
+// ratio is how a spread of ratios is written.
+func (s Spread) ratio() string {
+	if s.N == 0 {
+		return nothing
+	}
+	return fmt.Sprintf("%.2f **%.2f** %.2f", s.Least, s.Median, s.Most)
+}
 
 // number writes three or four digits that matter.
 func number(v float64) string {

@@ -42,15 +42,8 @@ type Row struct {
 
 // summarise makes the rows, in the order of the samples.
 func summarise(samples []*Sample) (rows []*Row) {
-	find := func(workload, system string) *Row {
-		i := slices.IndexFunc(rows, func(r *Row) bool { return r.Workload == workload && r.System == system })
-		if i < 0 {
-			return nil
-		}
-		return rows[i]
-	}
 	for _, s := range samples {
-		r := find(s.Workload, s.System)
+		r := rowOf(rows, s.Workload, s.System)
 		if r == nil {
 			r = &Row{Workload: s.Workload, System: s.System, Unit: s.Unit, Per: s.Per, Less: s.Less}
 			rows = append(rows, r)
@@ -65,7 +58,7 @@ func summarise(samples []*Sample) (rows []*Row) {
 		}
 	}
 	for _, r := range rows {
-		base := find(r.Workload, Baseline)
+		base := rowOf(rows, r.Workload, Baseline)
 		var values, ratios, cpu, cpuRatios []float64
 		marks := map[string]int{}
 		for _, s := range r.Samples {
@@ -79,11 +72,10 @@ func summarise(samples []*Sample) (rows []*Row) {
 			if base == nil || base == r {
 				continue
 			}
-			i := slices.IndexFunc(base.Samples, func(b *Sample) bool { return b.Round == s.Round })
-			if i < 0 {
+			b := base.round(s.Round)
+			if b == nil {
 				continue
 			}
-			b := base.Samples[i]
 			if v := s.Value / b.Value; b.Value > 0 && !math.IsInf(v, 0) {
 				ratios = append(ratios, v)
 			}
@@ -100,6 +92,24 @@ func summarise(samples []*Sample) (rows []*Row) {
 		slices.Sort(r.Marks)
 	}
 	return rows
+}
+
+// rowOf returns a system's row in a workload, or nil.
+func rowOf(rows []*Row, workload, system string) *Row {
+	i := slices.IndexFunc(rows, func(r *Row) bool { return r.Workload == workload && r.System == system })
+	if i < 0 {
+		return nil
+	}
+	return rows[i]
+}
+
+// round returns the sample of a round, or nil.
+func (r *Row) round(n int) *Sample {
+	i := slices.IndexFunc(r.Samples, func(s *Sample) bool { return s.Round == n })
+	if i < 0 {
+		return nil
+	}
+	return r.Samples[i]
 }
 
 // kindOf is a mark without its figures.
@@ -121,6 +131,35 @@ func (r *Row) median(f func(*Sample) (float64, bool)) (float64, bool) {
 		}
 	}
 	return spread(v).Median, len(v) > 0
+}
+
+// latencyOf makes of a figure of a distribution one of a sample, cpuOf of one of
+// the processor time: for median.
+func latencyOf(f func(*Latency) float64) func(*Sample) (float64, bool) {
+	return func(s *Sample) (float64, bool) {
+		l := s.latency()
+		if l == nil {
+			return 0, false
+		}
+		return f(l), f(l) > 0
+	}
+}
+
+func cpuOf(f func(*CPU) float64) func(*Sample) (float64, bool) {
+	return func(s *Sample) (float64, bool) {
+		if s.CPU == nil {
+			return 0, false
+		}
+		return f(s.CPU), true
+	}
+}
+
+// serverSide is the processor time without the client's, where that is known.
+func (s *Sample) serverSide() (float64, bool) {
+	if s.CPU == nil || s.CPU.ServerSide == nil {
+		return 0, false
+	}
+	return *s.CPU.ServerSide, true
 }
 
 // latency is the distribution to compare: paced, if there is one.
