@@ -18,23 +18,34 @@ const backlog = 1024
 
 // Listen takes an address of the host. Any goroutine.
 func Listen(local netip.AddrPort) (fd int, err error) {
+	fd, err = bound(local, unix.SOCK_STREAM, unix.IPPROTO_TCP, unix.SOL_SOCKET, unix.SO_REUSEADDR)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Listen(fd, backlog); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// bound makes a kernel socket with an option switched on, and gives it an address
+// of the host, of one family only.
+func bound(local netip.AddrPort, kind, protocol, level, option int) (fd int, err error) {
 	af := unix.AF_INET
 	if local.Addr().Is6() {
 		af = unix.AF_INET6
 	}
-	fd, err = unix.Socket(af, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err = unix.Socket(af, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, err
 	}
-	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	err = unix.SetsockoptInt(fd, level, option, 1)
 	if err == nil && af == unix.AF_INET6 {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
 	if err == nil {
 		err = unix.Bind(fd, sockaddr(local))
-	}
-	if err == nil {
-		err = unix.Listen(fd, backlog)
 	}
 	if err != nil {
 		_ = unix.Close(fd)

@@ -12,32 +12,14 @@ import (
 	"netcon/dataplane/stream"
 )
 
-// ListenDatagrams takes an address of the host. Any goroutine.
+// ListenDatagrams takes an address of the host. Any goroutine. A host has several
+// addresses, and an answer has to leave from the one that was asked.
 func ListenDatagrams(local netip.AddrPort) (fd int, err error) {
-	af, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_PKTINFO
+	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
 	if local.Addr().Is6() {
-		af, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
 	}
-	fd, err = unix.Socket(af, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
-	if err != nil {
-		return -1, err
-	}
-	if af == unix.AF_INET6 {
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
-	}
-	if err == nil {
-		// A host has several addresses: an answer has to leave from the one that
-		// was asked.
-		err = unix.SetsockoptInt(fd, level, option, 1)
-	}
-	if err == nil {
-		err = unix.Bind(fd, sockaddr(local))
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+	return bound(local, unix.SOCK_DGRAM, unix.IPPROTO_UDP, level, option)
 }
 
 // OpenDatagram implements stream.Host.

@@ -102,10 +102,8 @@ func (t *Set) sourceFor(s *sock, server netip.Addr) netip.Addr {
 	if server.Unmap().IsLoopback() {
 		return server
 	}
-	for _, ip := range t.cfg.Addresses {
-		if ip.Is4() == server.Unmap().Is4() {
-			return asSeen(s, netip.AddrPortFrom(ip, 0)).Addr()
-		}
+	if ip := t.addressFor(s, server.Unmap().Is4()); ip.IsValid() {
+		return ip
 	}
 	return unspecified(s.family).Addr()
 }

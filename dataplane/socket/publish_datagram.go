@@ -76,7 +76,7 @@ func (t *Set) receiver(p *publication, from netip.AddrPort) *sock {
 			score += 2
 		}
 		if remote, e := t.remoteOf(s); e == 0 {
-			if netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()) != from {
+			if unmapped(remote) != from {
 				continue
 			}
 			score += 4
@@ -158,8 +158,14 @@ func (t *Set) ownAddress(s *sock, f stream.Family) netip.Addr {
 	if ip := s.asked.Addr(); !ip.Unmap().IsUnspecified() {
 		return ip
 	}
+	return t.addressFor(s, f == stream.IPv4)
+}
+
+// addressFor is the container's first address of IPv4, or of IPv6, as s sees it; not
+// valid: there is none.
+func (t *Set) addressFor(s *sock, four bool) netip.Addr {
 	for _, ip := range t.cfg.Addresses {
-		if ip.Is4() == (f == stream.IPv4) {
+		if ip.Is4() == four {
 			return asSeen(s, netip.AddrPortFrom(ip, 0)).Addr()
 		}
 	}
@@ -174,14 +180,18 @@ func asSeen(s *sock, ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr(), ap.Port())
 }
 
+// unmapped undoes asSeen.
+func unmapped(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
 // flowOf returns the flow that a datagram of s to this place belongs to, nil if it
 // answers nothing that came in at a published port.
 func (t *Set) flowOf(s *sock, to netip.AddrPort) *flow {
 	if len(t.flows.index) == 0 || !s.has(fBound) || s.dgram.proto != stream.UDP {
 		return nil
 	}
-	key := flowKey{netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), s.asked.Port()}
-	return t.flows.find(key, t.nowForAge())
+	return t.flows.find(flowKey{unmapped(to), s.asked.Port()}, t.nowForAge())
 }
 
 // sendBack sends an answer.
@@ -204,7 +214,7 @@ func (t *Set) sendBack(s *sock, f *flow, payload []byte) syscall.Errno {
 // is where the answer goes.
 func (t *Set) heardOnNetwork(s *sock, from netip.AddrPort) {
 	if len(t.flows.index) > 0 && s.has(fBound) {
-		t.flows.drop(flowKey{netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), s.asked.Port()})
+		t.flows.drop(flowKey{unmapped(from), s.asked.Port()})
 	}
 }
 
