@@ -18,8 +18,9 @@
 // other end the daemon has, control calls are requests on the attach socket, and
 // bytes go through the pair (shm/abi.h), datagrams with a header. So Go's poller,
 // deadlines and all that package net does with a file work, and what is read or
-// written costs what it costs on a Unix socket. Names are asked of the daemon: those of the network's
-// containers are answered, others go where the container's policy lets them.
+// written costs what it costs on a Unix socket. Names are asked of the daemon:
+// those of the network's containers are answered, others go where the container's
+// policy lets them.
 //
 // # Ownership and concurrency
 //

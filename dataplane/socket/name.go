@@ -15,9 +15,9 @@ import (
 
 // Names. A library's resolver asks the daemon by NC_RESOLVE. A program that has a
 // resolver of its own sends DNS queries to the nameservers of resolv.conf, as
-// datagrams or over TCP: the daemon answers those in the nameserver's place, wherever
-// the nameserver is, unless it is on the container's networks or a socket of the container is bound
-// there.
+// datagrams or over TCP: the daemon answers those in the nameserver's place,
+// wherever the nameserver is, unless it is on the container's networks or a socket
+// of the container is bound there.
 
 // Resolver answers questions for names. Every answer is given once, on the worker's
 // thread, later and never while the question is asked.

@@ -13,12 +13,13 @@
 // the preload library makes (see shm/abi.h): to the daemon both look alike, and
 // sockets pass from the one kind of program to the other.
 //
-// The supervisor (supervisor.go) takes one notification after the other. It gets
-// at the program's descriptor with pidfd_getfd, so what a number means is always
-// the kernel's word (threads.go remembers who is who), and tells by the mark in the socket whether it is ours; a
-// call on any other descriptor goes on in the kernel, untouched. New descriptors
-// are put into the program in the same step that ends its call
-// (SECCOMP_ADDFD_FLAG_SEND): a call that is interrupted leaves none behind.
+// The supervisor (supervisor.go) takes one notification after the other. It gets at
+// the program's descriptor with pidfd_getfd, so what a number means is always the
+// kernel's word (threads.go remembers who is who), and tells by the mark in the
+// socket whether it is ours; a call on any other descriptor goes on in the kernel,
+// untouched. New descriptors are put into the program in the same step that ends
+// its call (SECCOMP_ADDFD_FLAG_SEND): a call that is interrupted leaves none
+// behind.
 //
 // A call that waits (accept, connect) is parked: no thread of the supervisor
 // waits with it. The kernel cannot interrupt it by a signal, since the filter has
